@@ -14,7 +14,6 @@ create table sessions (
     id         uuid primary key,
     person_id  uuid not null references people (id),
     token_hash bytea not null unique,           -- SHA-256 of the cookie; the cookie itself is never stored
-    csrf       text not null,
     user_agent text not null default '',
     created_at timestamptz not null default now(),
     expires_at timestamptz not null,

@@ -1,1 +1,16 @@
-//! Candor.
+//! Candor: the front office of a lender in one program.
+//!
+//! Each folder is a slice that a person at the bank would name; it holds its own routes, queries and view
+//! models. [`server`] is the only module that knows every slice.
+
+pub mod accounts;
+pub mod audit;
+pub mod cli;
+pub mod config;
+pub mod db;
+pub mod error;
+pub mod live;
+pub mod pages;
+pub mod server;
+
+pub use error::{AppError, Result};

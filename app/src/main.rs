@@ -1,1 +1,7 @@
-fn main() {}
+//! The `candor` command. See `candor --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    candor::cli::run()
+}

@@ -1,0 +1,217 @@
+//! Configuration: defaults, then `candor.toml`, then `CANDOR_*` variables. Every refusal names the key.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use thiserror::Error;
+
+/// What can be configured. See `candor.toml` in the documentation for one line about each.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Address and port of the web server (`CANDOR_LISTEN`).
+    pub listen: SocketAddr,
+    /// The folder with all state of an embedded run (`CANDOR_HOME`).
+    pub home: PathBuf,
+    /// Postgres to use instead of the private one (`DATABASE_URL`).
+    pub database_url: Option<String>,
+    /// Redis, where several replicas share one address (`REDIS_URL`).
+    pub redis_url: Option<String>,
+    /// Connections to Postgres (`CANDOR_DATABASE_CONNECTIONS`).
+    pub database_connections: u32,
+    /// The address people and CRMs reach the program under; decides whether cookies are `Secure` (`CANDOR_PUBLIC_URL`).
+    pub public_url: Option<String>,
+    /// The bank's name as customers read it (`CANDOR_BANK_NAME`).
+    pub bank_name: String,
+    /// Key that signs access tokens; made and kept in the database when absent (`CANDOR_TOKEN_KEY`, at least 32 characters).
+    pub token_key: Option<String>,
+    /// A folder with weights instead of the ones in the binary (`CANDOR_WEIGHTS`).
+    pub weights: Option<PathBuf>,
+    /// SMTP server for letters, `smtp://user:password@host:port` (`CANDOR_SMTP_URL`).
+    pub smtp_url: Option<String>,
+    /// Sender of letters (`CANDOR_MAIL_FROM`).
+    pub mail_from: String,
+    /// Requests a minute for one API client (`CANDOR_API_REQUESTS_PER_MINUTE`).
+    pub api_requests_per_minute: u32,
+    /// Log as JSON lines (`CANDOR_LOG_JSON`).
+    pub log_json: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            home: std::env::var_os("HOME")
+                .map_or_else(|| PathBuf::from("candor-home"), |home| Path::new(&home).join(".local/share/candor")),
+            database_url: None,
+            redis_url: None,
+            database_connections: 24,
+            public_url: None,
+            bank_name: "Harbour Bank".to_owned(),
+            token_key: None,
+            weights: None,
+            smtp_url: None,
+            mail_from: "letters@harbour.example".to_owned(),
+            api_requests_per_minute: 600,
+            log_json: false,
+        }
+    }
+}
+
+/// A key that can not be used, and why.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file is there but can not be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not valid: the message holds line and key.
+    #[error("{path}: {source}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and key.
+        source: Box<toml::de::Error>,
+    },
+    /// A key or variable has a value that can not be used.
+    #[error("{key}: {problem}")]
+    Value {
+        /// The key or variable.
+        key: &'static str,
+        /// What would be right.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// Reads `file` (or `candor.toml` where it exists), then the environment.
+    ///
+    /// # Errors
+    /// The first key that can not be used, by name.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let default = Path::new("candor.toml");
+        let mut config = match file {
+            Some(path) => Self::from_file(path)?,
+            None if default.exists() => Self::from_file(default)?,
+            None => Self::default(),
+        };
+        config.apply(|key| std::env::var(key).ok().filter(|value| !value.is_empty()))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        toml::from_str(&text)
+            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+    }
+
+    /// Applies variables found by `variable`.
+    fn apply(&mut self, variable: impl Fn(&str) -> Option<String>) -> Result<(), ConfigError> {
+        fn parsed<T: std::str::FromStr>(key: &'static str, value: &str, right: &str) -> Result<T, ConfigError> {
+            value.parse().map_err(|_| ConfigError::Value { key, problem: format!("{value:?} is not {right}") })
+        }
+        if let Some(value) = variable("CANDOR_LISTEN") {
+            self.listen = parsed("CANDOR_LISTEN", &value, "an address and port such as 127.0.0.1:8080")?;
+        }
+        if let Some(value) = variable("CANDOR_HOME") {
+            self.home = PathBuf::from(value);
+        }
+        if let Some(value) = variable("CANDOR_DATABASE_CONNECTIONS") {
+            self.database_connections = parsed("CANDOR_DATABASE_CONNECTIONS", &value, "a number of connections")?;
+        }
+        if let Some(value) = variable("CANDOR_API_REQUESTS_PER_MINUTE") {
+            self.api_requests_per_minute =
+                parsed("CANDOR_API_REQUESTS_PER_MINUTE", &value, "a number of requests")?;
+        }
+        if let Some(value) = variable("CANDOR_LOG_JSON") {
+            self.log_json = parsed("CANDOR_LOG_JSON", &value, "true or false")?;
+        }
+        for (key, field) in [
+            ("DATABASE_URL", &mut self.database_url),
+            ("REDIS_URL", &mut self.redis_url),
+            ("CANDOR_PUBLIC_URL", &mut self.public_url),
+            ("CANDOR_TOKEN_KEY", &mut self.token_key),
+            ("CANDOR_SMTP_URL", &mut self.smtp_url),
+        ] {
+            if let Some(value) = variable(key) {
+                *field = Some(value);
+            }
+        }
+        if let Some(value) = variable("CANDOR_WEIGHTS") {
+            self.weights = Some(PathBuf::from(value));
+        }
+        if let Some(value) = variable("CANDOR_BANK_NAME") {
+            self.bank_name = value;
+        }
+        if let Some(value) = variable("CANDOR_MAIL_FROM") {
+            self.mail_from = value;
+        }
+        Ok(())
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        let refuse = |key, problem: &str| Err(ConfigError::Value { key, problem: problem.to_owned() });
+        if self.database_connections < 2 {
+            return refuse("database_connections", "at least 2 connections are needed");
+        }
+        if self.api_requests_per_minute == 0 {
+            return refuse("api_requests_per_minute", "must be at least 1");
+        }
+        if self.bank_name.trim().is_empty() {
+            return refuse("bank_name", "must not be empty");
+        }
+        if self.token_key.as_ref().is_some_and(|key| key.len() < 32) {
+            return refuse("token_key", "must have at least 32 characters");
+        }
+        for (key, value, schemes) in [
+            ("database_url", &self.database_url, &["postgres", "postgresql"][..]),
+            ("redis_url", &self.redis_url, &["redis", "rediss"][..]),
+            ("public_url", &self.public_url, &["http", "https"][..]),
+            ("smtp_url", &self.smtp_url, &["smtp", "smtps"][..]),
+        ] {
+            if let Some(value) = value {
+                let right = url::Url::parse(value).is_ok_and(|url| schemes.contains(&url.scheme()));
+                if !right {
+                    return Err(ConfigError::Value { key, problem: format!("must be a {}:// address", schemes.join(":// or ")) });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether cookies must only travel over TLS.
+    #[must_use]
+    pub fn secure_cookies(&self) -> bool {
+        self.public_url.as_ref().is_some_and(|url| url.starts_with("https://"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_value_is_refused_by_its_key() {
+        let mut config = Config::default();
+        let error = config.apply(|key| (key == "CANDOR_LISTEN").then(|| "somewhere".to_owned())).unwrap_err();
+        assert_eq!(error.to_string(), "CANDOR_LISTEN: \"somewhere\" is not an address and port such as 127.0.0.1:8080");
+        config.database_url = Some("mysql://localhost/x".to_owned());
+        assert!(config.validate().unwrap_err().to_string().starts_with("database_url: must be a postgres://"));
+    }
+
+    #[test]
+    fn an_unknown_key_in_the_file_is_refused_with_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("candor.toml");
+        std::fs::write(&path, "bank_name = \"A\"\nlissten = \"x\"\n").unwrap();
+        let error = Config::load(Some(&path)).unwrap_err().to_string();
+        assert!(error.contains("line 2") && error.contains("lissten"), "{error}");
+    }
+}

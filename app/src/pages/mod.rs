@@ -1,0 +1,54 @@
+//! What every page shares: the frame around it and the page shown for an error.
+
+use actix_web::HttpResponse;
+use actix_web::http::header::ContentType;
+use askama::Template;
+
+use crate::Result;
+use crate::accounts::Person;
+
+/// Facts the frame of a page shows. Templates extend `pages/staff.html` (the bank's people) or
+/// `pages/public.html` (customers) and hold a field `frame: Frame`.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// The bank's name.
+    pub bank: String,
+    /// Title of the page, without the bank's name.
+    pub title: String,
+    /// The section of the navigation that is current: `desk`, `credit`, `audit`, `manage` or empty.
+    pub section: &'static str,
+    /// Who is signed in.
+    pub person: Option<Person>,
+}
+
+impl Frame {
+    /// A page for the bank's people.
+    #[must_use]
+    pub fn staff(bank: &str, title: impl Into<String>, section: &'static str, person: &Person) -> Self {
+        Self { bank: bank.to_owned(), title: title.into(), section, person: Some(person.clone()) }
+    }
+
+    /// A page for customers.
+    #[must_use]
+    pub fn public(bank: &str, title: impl Into<String>) -> Self {
+        Self { bank: bank.to_owned(), title: title.into(), section: "", person: None }
+    }
+}
+
+/// Renders a template as an HTML answer.
+///
+/// # Errors
+/// When the template fails to render.
+pub fn html(template: &impl Template) -> Result<HttpResponse> {
+    Ok(HttpResponse::Ok().content_type(ContentType::html()).body(template.render()?))
+}
+
+mod errors;
+mod files;
+
+pub use errors::error_pages;
+
+/// Static files and the answer for an address where nothing lives.
+pub fn routes(config: &mut actix_web::web::ServiceConfig) {
+    config.configure(files::routes);
+}
