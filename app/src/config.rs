@@ -106,10 +106,9 @@ impl Config {
     }
 
     fn from_file(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        toml::from_str(&text)
-            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
     }
 
     /// Applies variables found by `variable`.
@@ -127,8 +126,7 @@ impl Config {
             self.database_connections = parsed("CANDOR_DATABASE_CONNECTIONS", &value, "a number of connections")?;
         }
         if let Some(value) = variable("CANDOR_API_REQUESTS_PER_MINUTE") {
-            self.api_requests_per_minute =
-                parsed("CANDOR_API_REQUESTS_PER_MINUTE", &value, "a number of requests")?;
+            self.api_requests_per_minute = parsed("CANDOR_API_REQUESTS_PER_MINUTE", &value, "a number of requests")?;
         }
         if let Some(value) = variable("CANDOR_LOG_JSON") {
             self.log_json = parsed("CANDOR_LOG_JSON", &value, "true or false")?;
@@ -179,7 +177,10 @@ impl Config {
             if let Some(value) = value {
                 let right = url::Url::parse(value).is_ok_and(|url| schemes.contains(&url.scheme()));
                 if !right {
-                    return Err(ConfigError::Value { key, problem: format!("must be a {}:// address", schemes.join(":// or ")) });
+                    return Err(ConfigError::Value {
+                        key,
+                        problem: format!("must be a {}:// address", schemes.join(":// or ")),
+                    });
                 }
             }
         }

@@ -25,11 +25,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            weights: None,
-            queue_capacity: 1024,
-            threads: 0,
-        }
+        Self { weights: None, queue_capacity: 1024, threads: 0 }
     }
 }
 
@@ -86,15 +82,8 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Model`] when a folder is missing or inconsistent, [`EngineError::Worker`] when no thread can start.
     pub fn load(options: &Options) -> Result<Self, EngineError> {
-        let _ = Self {
-            shared: Arc::new(Shared {
-                queue_capacity: options.queue_capacity,
-            }),
-        };
-        Err(EngineError::Model {
-            model: "encoder".into(),
-            reason: "this build carries no encoder weights".into(),
-        })
+        let _ = Self { shared: Arc::new(Shared { queue_capacity: options.queue_capacity }) };
+        Err(EngineError::Model { model: "encoder".into(), reason: "this build carries no encoder weights".into() })
     }
 
     /// Intent, sentiment, entities and embedding of one text.
@@ -118,9 +107,6 @@ impl Engine {
     /// What the engine counted since it was loaded.
     #[must_use]
     pub fn load_metrics(&self) -> EngineMetrics {
-        EngineMetrics {
-            queue_capacity: self.shared.queue_capacity,
-            ..EngineMetrics::default()
-        }
+        EngineMetrics { queue_capacity: self.shared.queue_capacity, ..EngineMetrics::default() }
     }
 }

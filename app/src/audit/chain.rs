@@ -107,17 +107,7 @@ pub async fn append(connection: &mut PgConnection, entry: Entry<'_>) -> Result<i
     let details = entry.details.to_string();
     let hash = hash(
         &head.hash,
-        &Canonical(
-            number,
-            &stamp(at),
-            kind,
-            &id,
-            &name,
-            entry.action,
-            entry.subject_kind,
-            &entry.subject_id,
-            &details,
-        ),
+        &Canonical(number, &stamp(at), kind, &id, &name, entry.action, entry.subject_kind, &entry.subject_id, &details),
     )?;
     sqlx::query!(
         "with entry as (
