@@ -1,0 +1,33 @@
+//! The dialogue: what the assistant says, asks, does and when it hands over to a person.
+//!
+//! [`Manager::next`] takes the conversation's [`State`] and the customer's message as [`Input`], and answers with a
+//! [`Turn`]: the new state and typed [`Action`]s. Flows are data (`flows/*.toml`); repair (corrections, digressions,
+//! cancelling, misunderstandings, hand-off) belongs to the manager and works alike in every flow. Records are read and
+//! changed only through [`Bank`], questions are answered only from passages found by [`Knowledge`].
+
+mod action;
+mod bank;
+mod knowledge;
+mod manager;
+mod money;
+mod operation;
+mod state;
+mod summary;
+
+pub mod flow;
+
+pub use action::{Action, Choice, Citation, HandOffReason, SummaryCard, SummaryRow};
+pub use bank::{
+    Account, AccountKind, ApplicationStatus, Bank, BankError, Card, CardStatus, Customer,
+    CustomerId, IdentityClaim, LoanApplication, Payment, PaymentFilter, PaymentStatus, Receipt,
+    Refusal, Who,
+};
+pub use knowledge::{Knowledge, Passage};
+pub use manager::{Error, Input, Manager, Turn};
+pub use money::Money;
+pub use operation::{
+    BlockReason, ContactChange, DisputeReason, Employment, Housing, LoanParticulars, LoanPurpose,
+    Operation,
+};
+pub use state::{Language, State};
+pub use summary::{Line, Summary};
