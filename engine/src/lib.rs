@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+pub mod dialogue;
 pub mod understanding;
 
 pub use understanding::{Entity, EntityKind, Sentiment, Understanding};

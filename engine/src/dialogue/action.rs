@@ -81,11 +81,7 @@ impl Action {
 
     /// Words without citation or buttons.
     pub(super) fn say(text: impl Into<String>) -> Self {
-        Self::Say {
-            text: text.into(),
-            citations: Vec::new(),
-            choices: Vec::new(),
-        }
+        Self::Say { text: text.into(), citations: Vec::new(), choices: Vec::new() }
     }
 }
 
@@ -111,10 +107,7 @@ pub struct Choice {
 
 impl Choice {
     pub(super) fn new(label: impl Into<String>, value: impl Into<String>) -> Self {
-        Self {
-            label: label.into(),
-            value: value.into(),
-        }
+        Self { label: label.into(), value: value.into() }
     }
 }
 

@@ -28,11 +28,7 @@ pub trait Bank: Send + Sync {
     async fn accounts(&self, customer: &CustomerId) -> Result<Vec<Account>, BankError>;
 
     /// Payments over all accounts of the customer that pass the filter, newest first.
-    async fn payments(
-        &self,
-        customer: &CustomerId,
-        filter: &PaymentFilter,
-    ) -> Result<Vec<Payment>, BankError>;
+    async fn payments(&self, customer: &CustomerId, filter: &PaymentFilter) -> Result<Vec<Payment>, BankError>;
 
     /// Loan applications of the customer, newest first.
     async fn applications(&self, customer: &CustomerId) -> Result<Vec<LoanApplication>, BankError>;
@@ -166,12 +162,7 @@ impl PaymentFilter {
     /// The newest `limit` payments over all accounts.
     #[must_use]
     pub fn newest(limit: usize) -> Self {
-        Self {
-            account: None,
-            amount_minor: None,
-            counterparty: None,
-            limit,
-        }
+        Self { account: None, amount_minor: None, counterparty: None, limit }
     }
 }
 

@@ -11,12 +11,7 @@ pub trait Knowledge: Send + Sync {
     /// The passages nearest to a question, best first.
     ///
     /// `query` is the question in words; `embedding` is its sentence embedding of length 1, empty where there is none.
-    async fn search(
-        &self,
-        query: &str,
-        embedding: &[f32],
-        limit: usize,
-    ) -> Result<Vec<Passage>, BankError>;
+    async fn search(&self, query: &str, embedding: &[f32], limit: usize) -> Result<Vec<Passage>, BankError>;
 }
 
 /// A passage of an article.

@@ -111,9 +111,6 @@ impl Manager {
         knowledge: &dyn Knowledge,
     ) -> Result<Turn, Error> {
         let _ = (input, bank, knowledge);
-        Ok(Turn {
-            state,
-            actions: vec![self.greeting()],
-        })
+        Ok(Turn { state, actions: vec![self.greeting()] })
     }
 }

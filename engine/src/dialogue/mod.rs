@@ -18,16 +18,14 @@ pub mod flow;
 
 pub use action::{Action, Choice, Citation, HandOffReason, SummaryCard, SummaryRow};
 pub use bank::{
-    Account, AccountKind, ApplicationStatus, Bank, BankError, Card, CardStatus, Customer,
-    CustomerId, IdentityClaim, LoanApplication, Payment, PaymentFilter, PaymentStatus, Receipt,
-    Refusal, Who,
+    Account, AccountKind, ApplicationStatus, Bank, BankError, Card, CardStatus, Customer, CustomerId, IdentityClaim,
+    LoanApplication, Payment, PaymentFilter, PaymentStatus, Receipt, Refusal, Who,
 };
 pub use knowledge::{Knowledge, Passage};
 pub use manager::{Error, Input, Manager, Turn};
 pub use money::Money;
 pub use operation::{
-    BlockReason, ContactChange, DisputeReason, Employment, Housing, LoanParticulars, LoanPurpose,
-    Operation,
+    BlockReason, ContactChange, DisputeReason, Employment, Housing, LoanParticulars, LoanPurpose, Operation,
 };
 pub use state::{Language, State};
 pub use summary::{Line, Summary};

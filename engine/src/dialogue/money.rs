@@ -17,10 +17,7 @@ impl Money {
     /// So many cents of a currency.
     #[must_use]
     pub fn new(minor: i64, currency: impl Into<String>) -> Self {
-        Self {
-            minor,
-            currency: currency.into(),
-        }
+        Self { minor, currency: currency.into() }
     }
 
     /// The same amount without its sign.
@@ -61,10 +58,7 @@ mod tests {
     fn amounts_are_written_with_groups_and_sign() {
         assert_eq!(Money::new(125_000, "EUR").to_string(), "€1,250.00");
         assert_eq!(Money::new(-2_050, "GBP").to_string(), "-£20.50");
-        assert_eq!(
-            Money::new(100_000_000, "CHF").to_string(),
-            "1,000,000.00 CHF"
-        );
+        assert_eq!(Money::new(100_000_000, "CHF").to_string(), "1,000,000.00 CHF");
         assert_eq!(Money::new(5, "USD").to_string(), "$0.05");
     }
 }

@@ -23,10 +23,7 @@ impl State {
     /// A conversation with a customer whom the application has already signed in.
     #[must_use]
     pub fn signed_in(customer: CustomerId) -> Self {
-        Self {
-            identified: Some(customer),
-            ..Self::default()
-        }
+        Self { identified: Some(customer), ..Self::default() }
     }
 
     /// The assistant takes the conversation back from a person: counts of misunderstandings begin anew.
