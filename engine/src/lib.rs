@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 pub mod dialogue;
+pub mod risk;
 pub mod understanding;
 
 pub use understanding::{Entity, EntityKind, Sentiment, Understanding};
