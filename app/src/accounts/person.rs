@@ -113,6 +113,15 @@ impl Person {
         Err(AppError::Forbidden(format!("{} may not do this.", self.role.label())))
     }
 
+    /// The first letters of the first and the last name, for the round mark beside a name.
+    #[must_use]
+    pub fn initials(&self) -> String {
+        let mut words = self.name.split_whitespace();
+        let first = words.next().and_then(|word| word.chars().next());
+        let last = words.next_back().and_then(|word| word.chars().next());
+        first.into_iter().chain(last).flat_map(char::to_uppercase).collect()
+    }
+
     /// The person as the audit log names them.
     #[must_use]
     pub fn actor(&self) -> Actor {

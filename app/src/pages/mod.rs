@@ -35,6 +35,37 @@ impl Frame {
     }
 }
 
+impl Frame {
+    /// The sections the signed-in person's role may open.
+    #[must_use]
+    pub fn sections(&self) -> Vec<Section> {
+        let Some(person) = &self.person else { return Vec::new() };
+        [
+            (person.role.works_desk(), "desk", "Desk", "/desk", "d"),
+            (person.role.reads_credit(), "credit", "Credit", "/credit", "c"),
+            (person.role.reads_audit(), "audit", "Audit", "/audit", "a"),
+            (person.role.manages(), "manage", "Manage", "/manage", "m"),
+        ]
+        .into_iter()
+        .filter(|(allowed, ..)| *allowed)
+        .map(|(_, name, label, href, key)| Section { label, href, key, current: name == self.section })
+        .collect()
+    }
+}
+
+/// One entry of the staff navigation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Section {
+    /// Its name.
+    pub label: &'static str,
+    /// Its first page.
+    pub href: &'static str,
+    /// The letter that follows `g`.
+    pub key: &'static str,
+    /// Whether the page belongs to it.
+    pub current: bool,
+}
+
 /// Renders a template as an HTML answer.
 ///
 /// # Errors
