@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod audit;
 pub mod cli;
 pub mod config;
+pub mod conversations;
 pub mod db;
 pub mod error;
 pub mod live;
