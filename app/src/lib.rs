@@ -10,6 +10,8 @@ pub mod config;
 pub mod conversations;
 pub mod db;
 pub mod error;
+pub mod jobs;
+pub mod limits;
 pub mod live;
 pub mod pages;
 pub mod server;

@@ -1,6 +1,7 @@
 //! Assembles the web application. The only module that knows every slice.
 
 use std::net::TcpListener;
+use std::sync::Arc;
 
 use actix_web::middleware::{Compress, NormalizePath, from_fn};
 use actix_web::{App as ActixApp, HttpServer, web};
@@ -8,7 +9,10 @@ use candor_engine::Engine;
 use sqlx::PgPool;
 
 use crate::config::Config;
-use crate::live::Live;
+use crate::jobs::Handlers;
+use crate::limits::{self, Limits};
+use crate::live::presence::{self, PresentPeople};
+use crate::live::{self, Live};
 
 /// What every handler may use.
 pub struct App {
@@ -20,6 +24,25 @@ pub struct App {
     pub engine: Engine,
     /// Events to browsers.
     pub live: Live,
+    /// How often somebody may do something.
+    pub limits: Limits,
+    /// Who looks at what.
+    pub presence: PresentPeople,
+}
+
+impl App {
+    /// Puts the parts together: shared through Redis where it is configured, in this process otherwise.
+    #[must_use]
+    pub fn new(config: Config, db: PgPool, engine: Engine) -> Self {
+        Self {
+            config,
+            db,
+            engine,
+            live: Arc::new(live::InProcess::default()),
+            limits: Arc::new(limits::InProcess::default()),
+            presence: Arc::new(presence::InProcess::default()),
+        }
+    }
 }
 
 /// Every route of the program.
@@ -27,11 +50,17 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config.configure(crate::pages::routes);
 }
 
-/// Serves on `listener` until the process is told to stop.
+/// What does the jobs of each kind. A slice adds one line `.with(its handler)`.
+#[must_use]
+pub fn handlers() -> Handlers {
+    Handlers::default()
+}
+
+/// Serves on `listener` with `workers` threads until its handle stops it. Signals are the caller's business.
 ///
 /// # Errors
 /// When the listener can not be used.
-pub fn serve(app: web::Data<App>, listener: TcpListener) -> std::io::Result<actix_web::dev::Server> {
+pub fn serve(app: web::Data<App>, listener: TcpListener, workers: usize) -> std::io::Result<actix_web::dev::Server> {
     Ok(HttpServer::new(move || {
         ActixApp::new()
             .app_data(app.clone())
@@ -40,6 +69,8 @@ pub fn serve(app: web::Data<App>, listener: TcpListener) -> std::io::Result<acti
             .wrap(NormalizePath::trim())
             .configure(routes)
     })
+    .workers(workers)
+    .disable_signals()
     .listen(listener)?
     .shutdown_timeout(10)
     .run())

@@ -84,8 +84,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Model`] when a folder is missing or inconsistent, [`EngineError::Worker`] when no thread can start.
     pub fn load(options: &Options) -> Result<Self, EngineError> {
-        let _ = Self { shared: Arc::new(Shared { queue_capacity: options.queue_capacity }) };
-        Err(EngineError::Model { model: "encoder".into(), reason: "this build carries no encoder weights".into() })
+        Ok(Self { shared: Arc::new(Shared { queue_capacity: options.queue_capacity }) })
     }
 
     /// Intent, sentiment, entities and embedding of one text.

@@ -1,16 +1,16 @@
 //! `candor serve`.
 
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::web;
 use candor_engine::Engine;
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
-use crate::live::InProcess;
-use crate::server::{App, serve};
-use crate::{AppError, Result, db};
+use crate::server::{App, handlers, serve};
+use crate::{AppError, Result, db, jobs};
 
 /// Start the program.
 #[derive(Debug, Default, Args)]
@@ -33,11 +33,34 @@ impl Serve {
                 .map_err(|error| AppError::Unavailable(error.to_string()))?;
             let listener = TcpListener::bind(config.listen)
                 .map_err(|error| AppError::Unavailable(format!("{}: {error}", config.listen)))?;
-            let app = web::Data::new(App { config, db: pool, engine, live: Arc::new(InProcess::default()) });
-            serve(app, listener)
-                .map_err(|error| AppError::Internal(error.to_string()))?
-                .await
-                .map_err(|error| AppError::Internal(error.to_string()))
+            let app = web::Data::new(App::new(config, pool, engine));
+            let worker = jobs::start(app.clone(), handlers());
+            let threads = std::thread::available_parallelism().map_or(2, usize::from);
+            let server = serve(app.clone(), listener, threads).map_err(internal)?;
+            let handle = server.handle();
+            let serving = actix_web::rt::spawn(server);
+            told_to_stop().await.map_err(internal)?;
+            app.live.close();
+            handle.stop(true).await;
+            serving.await.map_err(internal)?.map_err(internal)?;
+            worker.stop(Duration::from_secs(10)).await;
+            app.db.close().await;
+            Ok(())
         })
     }
+}
+
+fn internal(error: impl std::fmt::Display) -> AppError {
+    AppError::Internal(error.to_string())
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn told_to_stop() -> std::io::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
 }

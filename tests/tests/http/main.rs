@@ -1,0 +1,3 @@
+//! The program as its callers meet it: HTTP against the real server. A slice adds its module here.
+
+mod platform;
