@@ -47,7 +47,7 @@ impl App {
 
 /// Every route of the program.
 pub fn routes(config: &mut web::ServiceConfig) {
-    config.configure(crate::pages::routes);
+    config.configure(crate::pages::routes).configure(crate::accounts::routes);
 }
 
 /// What does the jobs of each kind. A slice adds one line `.with(its handler)`.
@@ -64,6 +64,7 @@ pub fn serve(app: web::Data<App>, listener: TcpListener, workers: usize) -> std:
     Ok(HttpServer::new(move || {
         ActixApp::new()
             .app_data(app.clone())
+            .wrap(from_fn(crate::accounts::same_origin))
             .wrap(from_fn(crate::pages::error_pages))
             .wrap(Compress::default())
             .wrap(NormalizePath::trim())

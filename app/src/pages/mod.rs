@@ -1,7 +1,7 @@
 //! What every page shares: the frame around it and the page shown for an error.
 
 use actix_web::HttpResponse;
-use actix_web::http::header::ContentType;
+use actix_web::http::header::{ContentType, LOCATION};
 use askama::Template;
 
 use crate::Result;
@@ -74,10 +74,28 @@ pub fn html(template: &impl Template) -> Result<HttpResponse> {
     Ok(HttpResponse::Ok().content_type(ContentType::html()).body(template.render()?))
 }
 
+/// Renders a form again with what was refused (422).
+///
+/// # Errors
+/// When the template fails to render.
+pub fn refused(template: &impl Template) -> Result<HttpResponse> {
+    Ok(HttpResponse::UnprocessableEntity().content_type(ContentType::html()).body(template.render()?))
+}
+
+/// Sends the browser on after a POST (303).
+#[must_use]
+pub fn see_other(to: impl AsRef<str>) -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((LOCATION, to.as_ref())).finish()
+}
+
 mod errors;
 mod files;
+mod moment;
+mod refusals;
 
 pub use errors::error_pages;
+pub use moment::Moment;
+pub use refusals::Refusals;
 
 /// Static files and the answer for an address where nothing lives.
 pub fn routes(config: &mut actix_web::web::ServiceConfig) {
