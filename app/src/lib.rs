@@ -5,12 +5,14 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod bank;
 pub mod cli;
 pub mod config;
 pub mod conversations;
 pub mod db;
 pub mod error;
 pub mod jobs;
+pub mod knowledge;
 pub mod limits;
 pub mod live;
 pub mod pages;

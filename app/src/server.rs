@@ -28,6 +28,8 @@ pub struct App {
     pub limits: Limits,
     /// Who looks at what.
     pub presence: PresentPeople,
+    /// Passages of the published articles.
+    pub knowledge: crate::knowledge::Index,
 }
 
 impl App {
@@ -41,13 +43,16 @@ impl App {
             live: Arc::new(live::InProcess::default()),
             limits: Arc::new(limits::InProcess::default()),
             presence: Arc::new(presence::InProcess::default()),
+            knowledge: crate::knowledge::Index::default(),
         }
     }
 }
 
 /// Every route of the program.
 pub fn routes(config: &mut web::ServiceConfig) {
-    config.configure(crate::pages::routes).configure(crate::accounts::routes);
+    config.configure(crate::pages::routes);
+    config.configure(crate::accounts::routes);
+    config.configure(crate::knowledge::routes);
 }
 
 /// What does the jobs of each kind. A slice adds one line `.with(its handler)`.

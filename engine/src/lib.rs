@@ -42,6 +42,9 @@ pub enum EngineError {
         /// What was wrong.
         reason: String,
     },
+    /// A flow of the dialogue is wrong; the message names file and line.
+    #[error("the dialogue's flows can not be used: {0}")]
+    Dialogue(#[from] dialogue::flow::FlowError),
     /// The thread that owns the model could not be started.
     #[error("the engine's worker could not be started: {0}")]
     Worker(#[from] std::io::Error),
@@ -76,6 +79,7 @@ pub struct Engine {
 
 struct Shared {
     queue_capacity: usize,
+    dialogue: dialogue::Manager,
 }
 
 impl Engine {
@@ -84,7 +88,8 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Model`] when a folder is missing or inconsistent, [`EngineError::Worker`] when no thread can start.
     pub fn load(options: &Options) -> Result<Self, EngineError> {
-        Ok(Self { shared: Arc::new(Shared { queue_capacity: options.queue_capacity }) })
+        let dialogue = dialogue::Manager::shipped()?;
+        Ok(Self { shared: Arc::new(Shared { queue_capacity: options.queue_capacity, dialogue }) })
     }
 
     /// Intent, sentiment, entities and embedding of one text.
@@ -103,6 +108,12 @@ impl Engine {
     pub async fn embed(&self, text: &str) -> Result<Vec<f32>, understanding::Error> {
         let _ = text;
         Err(understanding::Error::Stopped)
+    }
+
+    /// The dialogue manager with the shipped flows.
+    #[must_use]
+    pub fn dialogue(&self) -> &dialogue::Manager {
+        &self.shared.dialogue
     }
 
     /// What the engine counted since it was loaded.

@@ -65,6 +65,8 @@ pub struct Message {
     pub action: Option<Value>,
     /// Version of the model behind it.
     pub model_version: Option<String>,
+    /// Value of the button that the customer pressed.
+    pub choice: Option<String>,
     /// The sender's own key.
     pub client_key: Option<String>,
     /// Whether the customer may see it.
@@ -89,6 +91,7 @@ pub struct NewMessage {
     pub(super) text: String,
     pub(super) action: Option<Value>,
     pub(super) model_version: Option<String>,
+    pub(super) choice: Option<String>,
     pub(super) client_key: Option<String>,
     pub(super) for_customer: bool,
 }
@@ -101,6 +104,7 @@ impl NewMessage {
             text: text.into(),
             action: None,
             model_version: None,
+            choice: None,
             client_key: None,
             for_customer: true,
         }
@@ -140,6 +144,13 @@ impl NewMessage {
     /// Something that happened, for the customer's eyes too: "Maria answers you now."
     pub fn public_event(text: impl Into<String>) -> Self {
         Self::new(Author::Event, text)
+    }
+
+    /// The value of the button that the customer pressed.
+    #[must_use]
+    pub fn with_choice(mut self, choice: Option<String>) -> Self {
+        self.choice = choice;
+        self
     }
 
     /// The sender's own key: a message that is sent twice is kept once.

@@ -6,6 +6,8 @@
 mod conversation;
 mod message;
 pub mod store;
+mod turn;
 
 pub use conversation::{Channel, Conversation, ResolvedBy, Satisfaction, Status};
 pub use message::{Author, MAX_CUSTOMER_CHARS, Message, NewMessage, customer_text};
+pub use turn::{PERSON_CHOICE, customer_says};

@@ -4,6 +4,9 @@
 //! due, commit, then call [`announce_message`] or [`announce`]. Every writer locks the conversation's row first,
 //! so messages have no gaps and nobody overwrites anybody.
 
+use candor_engine::dialogue::State;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
@@ -38,7 +41,7 @@ macro_rules! select_message {
         sqlx::query_as!(
             Message,
             r#"select m.id, m.conversation_id, m.seq, m.author as "author: Author", m.person_id,
-                      p.name as "person_name?", m.text, m.understanding, m.action, m.model_version, m.client_key,
+                      p.name as "person_name?", m.text, m.understanding, m.action, m.model_version, m.choice, m.client_key,
                       m.for_customer, m.created_at
                from messages m left join people p on p.id = m.person_id "# + $rest
             $(, $argument)*
@@ -130,8 +133,9 @@ pub async fn append(connection: &mut PgConnection, conversation: Uuid, new: NewM
     let id = Uuid::now_v7();
     sqlx::query!(
         "insert into messages
-            (id, conversation_id, seq, author, person_id, text, action, model_version, client_key, for_customer)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            (id, conversation_id, seq, author, person_id, text, action, model_version, choice, client_key,
+             for_customer)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         id,
         conversation,
         seq,
@@ -140,6 +144,7 @@ pub async fn append(connection: &mut PgConnection, conversation: Uuid, new: NewM
         new.text,
         new.action,
         new.model_version,
+        new.choice,
         new.client_key,
         new.for_customer,
     )
@@ -229,10 +234,25 @@ pub(super) async fn unanswered(
     Ok(messages)
 }
 
+/// When somebody last wrote before message number `seq`.
+pub(super) async fn last_written_before(
+    db: impl PgExecutor<'_>,
+    conversation: Uuid,
+    seq: i64,
+) -> Result<Option<DateTime<Utc>>> {
+    Ok(sqlx::query_scalar!(
+        "select max(created_at) from messages where conversation_id = $1 and seq < $2",
+        conversation,
+        seq,
+    )
+    .fetch_one(db)
+    .await?)
+}
+
 /// Keeps what the engine understood of a customer's message, and shows its mood on the conversation.
 ///
-/// `names_intent` says whether the message opened the matter (and so names the conversation's intent) rather than
-/// answered a question of it.
+/// `intent` is what the customer came for and its probability, where this message opened a matter; `None` where it
+/// only answered a question.
 ///
 /// # Errors
 /// When the database fails.
@@ -240,7 +260,7 @@ pub async fn record_understanding(
     connection: &mut PgConnection,
     message: &Message,
     understanding: &candor_engine::Understanding,
-    names_intent: bool,
+    intent: Option<(&str, f32)>,
 ) -> Result<()> {
     sqlx::query!(
         "update messages set understanding = $2, model_version = $3 where id = $1",
@@ -252,15 +272,14 @@ pub async fn record_understanding(
     .await?;
     sqlx::query!(
         "update conversations set sentiment = $2, sentiment_score = $3,
-            intent = case when $4 then $5 else intent end,
-            intent_confidence = case when $4 then $6 else intent_confidence end
+            intent = coalesce($4, intent),
+            intent_confidence = case when $4::text is null then intent_confidence else $5 end
          where id = $1",
         message.conversation_id,
         understanding.sentiment.as_str(),
         understanding.sentiment_score,
-        names_intent,
-        understanding.intent,
-        understanding.confidence,
+        intent.map(|(name, _)| name),
+        intent.map(|(_, probability)| probability),
     )
     .execute(connection)
     .await?;
@@ -274,7 +293,7 @@ pub async fn record_understanding(
 pub async fn record_dialogue(
     connection: &mut PgConnection,
     conversation: Uuid,
-    state: &candor_engine::dialogue::State,
+    state: &State,
     answered_seq: i64,
 ) -> Result<()> {
     let customer = state.identified.as_ref().and_then(|id| Uuid::try_parse(&id.0).ok());
@@ -313,6 +332,7 @@ pub async fn set_status(connection: &mut PgConnection, conversation: Uuid, statu
         }
         // What was written meanwhile was written to a person: the assistant begins with the next message.
         Status::Assistant => {
+            hand_back(&mut *connection, conversation).await?;
             sqlx::query!(
                 "update conversations set status = 'assistant', assignee_id = null, assignee_hold_until = null,
                     waiting_since = null, answered_seq = last_seq, resolved_at = null, resolved_by = null
@@ -326,6 +346,21 @@ pub async fn set_status(connection: &mut PgConnection, conversation: Uuid, statu
             return Err(AppError::Conflict(format!("A conversation is not simply set to \"{}\".", status.label())));
         }
     }
+    Ok(())
+}
+
+/// Tells the dialogue that the assistant answers again.
+async fn hand_back(connection: &mut PgConnection, conversation: Uuid) -> Result<()> {
+    let stored = sqlx::query_scalar!("select dialogue from conversations where id = $1 for update", conversation)
+        .fetch_optional(&mut *connection)
+        .await?
+        .ok_or(AppError::NotFound("This conversation"))?;
+    // A state of an older version that can not be read begins anew with the next message.
+    let Ok(mut state) = State::deserialize(&stored) else { return Ok(()) };
+    state.hand_back();
+    sqlx::query!("update conversations set dialogue = $2 where id = $1", conversation, serde_json::to_value(&state)?,)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -368,7 +403,7 @@ pub async fn resolve(connection: &mut PgConnection, conversation: Uuid, by: Reso
 /// # Errors
 /// When the database fails.
 pub async fn reopen(connection: &mut PgConnection, conversation: Uuid) -> Result<()> {
-    sqlx::query!(
+    let opened = sqlx::query!(
         "update conversations set
             status = case when assignee_id is null then 'assistant' else 'agent' end,
             waiting_since = case when assignee_id is null then null else now() end,
@@ -376,8 +411,11 @@ pub async fn reopen(connection: &mut PgConnection, conversation: Uuid) -> Result
          where id = $1 and status = 'resolved'",
         conversation,
     )
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
+    if opened.rows_affected() > 0 {
+        hand_back(connection, conversation).await?;
+    }
     Ok(())
 }
 
@@ -419,7 +457,14 @@ pub async fn announce_message(live: &Live, message: &Message) {
     announce(live, message.conversation_id, "message", data).await;
 }
 
-/// Tells everybody who looks that something about a conversation changed: `status`, `assigned`, `typing`, …
+/// Tells whoever looks at the conversation that somebody is writing, or stopped. `author` is `assistant` or `agent`
+/// towards the customer, `customer` towards the desk.
+pub async fn announce_typing(live: &Live, conversation: Uuid, author: Author, name: &str, typing: bool) {
+    let data = json!({ "conversation": conversation, "author": author, "name": name, "typing": typing });
+    live.publish(Event { topic: live::conversation_topic(conversation), kind: "typing".to_owned(), data }).await;
+}
+
+/// Tells everybody who looks that something about a conversation changed: `status`, `assigned`, …
 /// Goes to the conversation's topic and to the inbox. Call it after the commit.
 pub async fn announce(live: &Live, conversation: Uuid, kind: &str, data: Value) {
     let mut data = data;

@@ -1,0 +1,59 @@
+//! Cutting an article into passages that fit the encoder and answer one question each.
+
+use super::markdown::sections;
+
+/// Longest passage in characters: about 200 tokens, within the encoder's 256.
+const LONGEST: usize = 900;
+
+/// A passage about to be kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NewPassage {
+    pub(super) heading: String,
+    pub(super) text: String,
+}
+
+impl NewPassage {
+    /// What is embedded: the passage with the words that say what it is about.
+    pub(super) fn embedded_text(&self, title: &str) -> String {
+        if self.heading.is_empty() {
+            format!("{title}. {}", self.text)
+        } else {
+            format!("{title}: {}. {}", self.heading, self.text)
+        }
+    }
+}
+
+/// The passages of an article: each section, in several pieces where it is long.
+pub(super) fn passages(body: &str) -> Vec<NewPassage> {
+    let mut found = Vec::new();
+    for section in sections(body) {
+        let mut text = String::new();
+        for block in section.blocks {
+            if !text.is_empty() && text.len() + block.len() > LONGEST {
+                found.push(NewPassage { heading: section.heading.clone(), text: std::mem::take(&mut text) });
+            }
+            if !text.is_empty() {
+                text.push_str("\n\n");
+            }
+            text.push_str(&block);
+        }
+        if !text.is_empty() {
+            found.push(NewPassage { heading: section.heading, text });
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_section_becomes_several_passages_under_one_heading() {
+        let long = "word ".repeat(150);
+        let found = passages(&format!("## H\n\n{long}\n\n{long}\n\nshort\n\n## I\n\nend"));
+        let shape: Vec<(&str, usize)> =
+            found.iter().map(|passage| (passage.heading.as_str(), passage.text.split_whitespace().count())).collect();
+        assert_eq!(shape, [("H", 150), ("H", 151), ("I", 1)]);
+    }
+}
