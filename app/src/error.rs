@@ -40,6 +40,9 @@ pub enum AppError {
     /// Nobody is signed in (401; pages redirect to sign-in).
     #[error("please sign in first")]
     SignInNeeded,
+    /// The API was called without a valid access token (401).
+    #[error("a valid access token is needed: see /api/v1/oauth/token")]
+    TokenNeeded,
     /// Signed in, but not allowed (403).
     #[error("{0}")]
     Forbidden(String),
@@ -85,6 +88,7 @@ impl AppError {
             Self::Invalid(_) => ("invalid", "Some fields need another look"),
             Self::BadRequest(_) => ("bad-request", "The request could not be understood"),
             Self::SignInNeeded => ("sign-in-needed", "Please sign in"),
+            Self::TokenNeeded => ("token-needed", "An access token is needed"),
             Self::Forbidden(_) => ("forbidden", "Not allowed"),
             Self::NotFound(_) => ("not-found", "Not found"),
             Self::Conflict(_) => ("conflict", "That does not fit the present state"),
@@ -137,7 +141,7 @@ impl ResponseError for AppError {
         match self {
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::SignInNeeded => StatusCode::UNAUTHORIZED,
+            Self::SignInNeeded | Self::TokenNeeded => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Conflict(_) => StatusCode::CONFLICT,
@@ -162,6 +166,9 @@ impl ResponseError for AppError {
             }
             Self::Unavailable(_) => {
                 answer.insert_header((header::RETRY_AFTER, "2"));
+            }
+            Self::TokenNeeded => {
+                answer.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
             }
             _ => {}
         }

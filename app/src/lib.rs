@@ -9,14 +9,15 @@ pub mod bank;
 pub mod cli;
 pub mod config;
 pub mod conversations;
+pub mod crm;
 pub mod db;
 pub mod error;
 pub mod jobs;
 pub mod knowledge;
 pub mod limits;
 pub mod live;
-pub mod logging;
 pub mod pages;
 pub mod server;
+pub mod webhooks;
 
 pub use error::{AppError, Result};

@@ -7,8 +7,11 @@ use actix_web::middleware::{Compress, NormalizePath, from_fn};
 use actix_web::{App as ActixApp, HttpServer, web};
 use candor_engine::Engine;
 use sqlx::PgPool;
+use tokio::sync::OnceCell;
 
+use crate::Result;
 use crate::config::Config;
+use crate::crm::SigningKey;
 use crate::jobs::Handlers;
 use crate::limits::{self, Limits};
 use crate::live::presence::{self, PresentPeople};
@@ -30,6 +33,8 @@ pub struct App {
     pub presence: PresentPeople,
     /// Passages of the published articles.
     pub knowledge: crate::knowledge::Index,
+    /// Signs and verifies the access tokens of the API; see [`App::token_key`].
+    token_key: OnceCell<SigningKey>,
 }
 
 impl App {
@@ -44,21 +49,31 @@ impl App {
             limits: Arc::new(limits::InProcess::default()),
             presence: Arc::new(presence::InProcess::default()),
             knowledge: crate::knowledge::Index::default(),
+            token_key: OnceCell::new(),
         }
+    }
+
+    /// The key of the API's access tokens, read on first use.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn token_key(&self) -> Result<&SigningKey> {
+        self.token_key.get_or_try_init(|| SigningKey::load(&self.db, self.config.token_key.as_deref())).await
     }
 }
 
 /// Every route of the program.
 pub fn routes(config: &mut web::ServiceConfig) {
     config.configure(crate::pages::routes);
-    config.configure(crate::accounts::routes).configure(crate::audit::routes);
+    config.configure(crate::accounts::routes);
     config.configure(crate::knowledge::routes);
+    config.configure(crate::crm::routes);
 }
 
 /// What does the jobs of each kind. A slice adds one line `.with(its handler)`.
 #[must_use]
 pub fn handlers() -> Handlers {
-    Handlers::default()
+    Handlers::default().with(crate::conversations::AnswerLater).with(crate::webhooks::Deliver::default())
 }
 
 /// Serves on `listener` with `workers` threads until its handle stops it. Signals are the caller's business.

@@ -94,20 +94,41 @@ pub async fn customer_by_number(db: impl PgExecutor<'_>, number: &str) -> Result
     Ok(select_customer!("where number = $1", number).fetch_optional(db).await?)
 }
 
-/// The customer with that key in the CRM.
-///
-/// # Errors
-/// When the database fails.
-pub async fn customer_by_external_id(db: impl PgExecutor<'_>, external_id: &str) -> Result<Option<Customer>> {
-    Ok(select_customer!("where external_id = $1", external_id).fetch_optional(db).await?)
+/// Which customers a CRM asks for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted<'a> {
+    /// Exactly this mail address, in any case.
+    pub email: Option<&'a str>,
+    /// Exactly this key of the CRM.
+    pub external_id: Option<&'a str>,
+    /// Older than the customer with this key.
+    pub before: Option<Uuid>,
 }
 
-/// Customers in the order of their keys, after `after`.
+/// Customers, the newest first.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn customers_after(db: impl PgExecutor<'_>, after: Option<Uuid>, limit: i64) -> Result<Vec<Customer>> {
-    Ok(select_customer!("where ($1::uuid is null or id > $1) order by id limit $2", after, limit).fetch_all(db).await?)
+pub async fn newest(db: impl PgExecutor<'_>, wanted: Wanted<'_>, limit: i64) -> Result<Vec<Customer>> {
+    Ok(select_customer!(
+        "where ($1::text is null or lower(email) = lower($1)) and ($2::text is null or external_id = $2)
+           and ($3::uuid is null or id < $3) order by id desc limit $4",
+        wanted.email,
+        wanted.external_id,
+        wanted.before,
+        limit
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// A number for a customer that does not come from the core banking system.
+///
+/// # Errors
+/// When the database fails.
+pub async fn next_number(db: impl PgExecutor<'_>) -> Result<String> {
+    let number = sqlx::query_scalar!("select nextval('customer_numbers')").fetch_one(db).await?;
+    Ok(format!("C-{}", number.unwrap_or_default()))
 }
 
 /// Customers whose name, number or mail address contains the words, by name.

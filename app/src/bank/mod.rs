@@ -18,7 +18,7 @@ pub use calendar::{in_words, today, working_days_after};
 pub use cards::{Card, cards};
 pub use complaints::{Complaint, complaints};
 pub use customers::{
-    Contact, Customer, NewCustomer, create, customer, customer_by_external_id, customer_by_number, customers_after,
+    Contact, Customer, NewCustomer, Wanted, create, customer, customer_by_number, newest, next_number,
     search_customers, update_contact,
 };
 pub use disputes::{Dispute, disputes};

@@ -10,4 +10,4 @@ mod turn;
 
 pub use conversation::{Channel, Conversation, ResolvedBy, Satisfaction, Status};
 pub use message::{Author, MAX_CUSTOMER_CHARS, Message, NewMessage, customer_text};
-pub use turn::{PERSON_CHOICE, customer_says};
+pub use turn::{AnswerLater, PERSON_CHOICE, customer_says, receive_for_later};

@@ -12,7 +12,7 @@ use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
 use crate::live::{self, Event, Live};
-use crate::{AppError, Result};
+use crate::{AppError, Result, webhooks};
 
 use super::conversation::{Channel, Conversation, ResolvedBy, Satisfaction, Status};
 use super::message::{Author, Message, NewMessage};
@@ -101,6 +101,29 @@ pub async fn find_by_visitor(db: impl PgExecutor<'_>, visitor: &[u8]) -> Result<
         .await?)
 }
 
+/// Conversations, the newest first: of one customer, with one status, older than the one with the key `before`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn newest(
+    db: impl PgExecutor<'_>,
+    customer: Option<Uuid>,
+    status: Option<Status>,
+    before: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Conversation>> {
+    Ok(select_conversation!(
+        "where ($1::uuid is null or customer_id = $1) and ($2::text is null or status = $2)
+           and ($3::uuid is null or id < $3) order by id desc limit $4",
+        customer,
+        status.map(Status::as_str),
+        before,
+        limit
+    )
+    .fetch_all(db)
+    .await?)
+}
+
 /// What [`append`] did.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Appended {
@@ -151,7 +174,18 @@ pub async fn append(connection: &mut PgConnection, conversation: Uuid, new: NewM
     .execute(&mut *connection)
     .await?;
     count(&mut *connection, conversation, row.status, seq, &new).await?;
-    let message = select_message!("where m.id = $1", id).fetch_one(connection).await?;
+    let message = select_message!("where m.id = $1", id).fetch_one(&mut *connection).await?;
+    if message.for_customer {
+        let told = json!({
+            "id": message.id,
+            "conversation_id": message.conversation_id,
+            "seq": message.seq,
+            "author": message.author,
+            "text": message.text,
+            "created_at": message.created_at,
+        });
+        webhooks::record(connection, "message.created", &told).await?;
+    }
     Ok(Appended { message, fresh: true })
 }
 
@@ -327,8 +361,10 @@ pub async fn set_status(connection: &mut PgConnection, conversation: Uuid, statu
                  where id = $1",
                 conversation,
             )
-            .execute(connection)
+            .execute(&mut *connection)
             .await?;
+            webhooks::record(connection, "conversation.handed_off", &json!({ "conversation_id": conversation }))
+                .await?;
         }
         // What was written meanwhile was written to a person: the assistant begins with the next message.
         Status::Assistant => {
@@ -386,15 +422,19 @@ pub async fn assign(connection: &mut PgConnection, conversation: Uuid, person: U
 /// # Errors
 /// When the database fails.
 pub async fn resolve(connection: &mut PgConnection, conversation: Uuid, by: ResolvedBy) -> Result<()> {
-    sqlx::query!(
+    let ended = sqlx::query!(
         "update conversations set status = 'resolved', resolved_at = now(), resolved_by = $2, waiting_since = null,
             assignee_hold_until = null, answered_seq = last_seq
          where id = $1 and status <> 'resolved'",
         conversation,
         by.as_str(),
     )
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
+    if ended.rows_affected() > 0 {
+        let told = json!({ "conversation_id": conversation, "resolved_by": by.as_str() });
+        webhooks::record(connection, "conversation.resolved", &told).await?;
+    }
     Ok(())
 }
 

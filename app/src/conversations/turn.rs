@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use candor_engine::Understanding;
 use candor_engine::dialogue::{self, Action, Choice, HandOffReason, Input, State, Turn};
 use candor_engine::understanding::Error as EngineFailure;
@@ -19,6 +20,7 @@ use uuid::Uuid;
 
 use crate::Result;
 use crate::bank::{self, PostgresBank, SharedTransaction};
+use crate::jobs::{self, Failure, Handler, Job};
 use crate::knowledge::PostgresKnowledge;
 use crate::server::App;
 
@@ -53,23 +55,9 @@ pub async fn customer_says(
     choice: Option<String>,
 ) -> Result<Vec<Message>> {
     let text = customer_text(text)?;
-    let mut transaction = app.db.begin().await?;
-    let before = store::lock(&mut transaction, conversation).await?;
     let new = NewMessage::customer(text).with_client_key(client_key).with_choice(choice);
-    let kept = if before.status == Status::Resolved {
-        // Reopened first, so that the message counts as one that awaits an answer; a resend reopens nothing.
-        let mut savepoint = sqlx::Connection::begin(&mut *transaction).await?;
-        store::reopen(&mut savepoint, conversation).await?;
-        let kept = store::append(&mut savepoint, conversation, new).await?;
-        if kept.fresh {
-            savepoint.commit().await?
-        } else {
-            savepoint.rollback().await?
-        }
-        kept
-    } else {
-        store::append(&mut transaction, conversation, new).await?
-    };
+    let mut transaction = app.db.begin().await?;
+    let kept = receive(&mut transaction, conversation, new).await?;
     transaction.commit().await?;
     if kept.fresh {
         store::announce_message(&app.live, &kept.message).await;
@@ -78,6 +66,70 @@ pub async fn customer_says(
         store::announce_message(&app.live, &message).await;
     }
     store::customer_messages_after(&app.db, conversation, kept.message.seq - 1).await
+}
+
+/// Keeps a customer's message in the caller's transaction; a resolved conversation is reopened by it.
+///
+/// # Errors
+/// [`crate::AppError::NotFound`] without such a conversation.
+async fn receive(connection: &mut PgConnection, conversation: Uuid, new: NewMessage) -> Result<store::Appended> {
+    if store::lock(&mut *connection, conversation).await?.status != Status::Resolved {
+        return store::append(connection, conversation, new).await;
+    }
+    // Reopened first, so that the message counts as one that awaits an answer; a resend reopens nothing.
+    let mut savepoint = sqlx::Connection::begin(connection).await?;
+    store::reopen(&mut savepoint, conversation).await?;
+    let kept = store::append(&mut savepoint, conversation, new).await?;
+    if kept.fresh {
+        savepoint.commit().await?;
+    } else {
+        savepoint.rollback().await?;
+    }
+    Ok(kept)
+}
+
+/// The kind of job that answers a message which came in by a program.
+const ANSWER_JOB: &str = "answer";
+
+/// Keeps a message like [`receive`] and queues its answer in the same transaction, so that the answer comes even when
+/// the program stops in between.
+///
+/// # Errors
+/// [`crate::AppError::NotFound`] without such a conversation.
+pub async fn receive_for_later(connection: &mut PgConnection, conversation: Uuid, new: NewMessage) -> Result<Message> {
+    let kept = receive(connection, conversation, new).await?;
+    if kept.fresh {
+        let payload = serde_json::json!({ "conversation": conversation, "seq": kept.message.seq });
+        jobs::enqueue(connection, ANSWER_JOB, &payload, Utc::now()).await?;
+    }
+    Ok(kept.message)
+}
+
+/// Answers messages that came in by a program.
+pub struct AnswerLater;
+
+/// The payload of the job.
+#[derive(Deserialize)]
+struct AnswerPayload {
+    conversation: Uuid,
+    seq: i64,
+}
+
+#[async_trait]
+impl Handler for AnswerLater {
+    fn kind(&self) -> &'static str {
+        ANSWER_JOB
+    }
+
+    async fn run(&self, app: &App, job: &Job) -> Result<(), Failure> {
+        let payload = AnswerPayload::deserialize(&job.payload).map_err(|error| Failure::give_up(error.to_string()))?;
+        let messages = store::messages_after(&app.db, payload.conversation, payload.seq - 1).await?;
+        let Some(message) = messages.first() else { return Ok(()) };
+        for answer in answer(app, message).await? {
+            store::announce_message(&app.live, &answer).await;
+        }
+        Ok(())
+    }
 }
 
 /// A message with what the engine makes of it as a whole and in its clauses.
