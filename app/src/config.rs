@@ -36,6 +36,8 @@ pub struct Config {
     pub api_requests_per_minute: u32,
     /// Log as JSON lines (`CANDOR_LOG_JSON`).
     pub log_json: bool,
+    /// What is logged: a level, or levels by part such as `info,candor=debug` (`CANDOR_LOG`).
+    pub log: String,
 }
 
 impl Default for Config {
@@ -55,6 +57,7 @@ impl Default for Config {
             mail_from: "letters@harbour.example".to_owned(),
             api_requests_per_minute: 600,
             log_json: false,
+            log: "info,sqlx=warn,actix_server=warn,candor::requests=warn".to_owned(),
         }
     }
 }
@@ -151,6 +154,9 @@ impl Config {
         if let Some(value) = variable("CANDOR_MAIL_FROM") {
             self.mail_from = value;
         }
+        if let Some(value) = variable("CANDOR_LOG") {
+            self.log = value;
+        }
         Ok(())
     }
 
@@ -164,6 +170,9 @@ impl Config {
         }
         if self.bank_name.trim().is_empty() {
             return refuse("bank_name", "must not be empty");
+        }
+        if tracing_subscriber::EnvFilter::try_new(&self.log).is_err() {
+            return refuse("log", "must be levels such as info or info,candor=debug");
         }
         if self.token_key.as_ref().is_some_and(|key| key.len() < 32) {
             return refuse("token_key", "must have at least 32 characters");

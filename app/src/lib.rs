@@ -16,6 +16,7 @@ pub mod jobs;
 pub mod knowledge;
 pub mod limits;
 pub mod live;
+pub mod logging;
 pub mod pages;
 pub mod server;
 pub mod webhooks;

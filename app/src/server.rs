@@ -65,7 +65,7 @@ impl App {
 /// Every route of the program.
 pub fn routes(config: &mut web::ServiceConfig) {
     config.configure(crate::pages::routes);
-    config.configure(crate::accounts::routes);
+    config.configure(crate::accounts::routes).configure(crate::audit::routes);
     config.configure(crate::knowledge::routes);
     config.configure(crate::crm::routes);
 }

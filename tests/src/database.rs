@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::str::FromStr;
 
+use candor::db::embedded::{Embedded, EmbeddedError};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection, Executor};
 use tokio::sync::OnceCell;
@@ -17,7 +18,7 @@ pub(crate) struct Database {
 impl Database {
     /// Creates a database with the current schema.
     pub(crate) async fn create() -> Self {
-        let server = server();
+        let server = server().await;
         static TEMPLATE: OnceCell<String> = OnceCell::const_new();
         let template = TEMPLATE.get_or_init(|| template(&server)).await;
         let name = format!("candor_test_{}", Uuid::now_v7().simple());
@@ -38,10 +39,28 @@ impl Database {
     }
 }
 
-/// The server from `CANDOR_TEST_DATABASE`.
-fn server() -> PgConnectOptions {
-    let url = std::env::var("CANDOR_TEST_DATABASE").expect("CANDOR_TEST_DATABASE: a Postgres server's address");
-    PgConnectOptions::from_str(&url).expect("CANDOR_TEST_DATABASE is a postgres:// address")
+/// The server of `CANDOR_TEST_DATABASE`, else a private Postgres of this process.
+async fn server() -> PgConnectOptions {
+    if let Ok(url) = std::env::var("CANDOR_TEST_DATABASE") {
+        return PgConnectOptions::from_str(&url).expect("CANDOR_TEST_DATABASE is a postgres:// address");
+    }
+    static EMBEDDED: OnceCell<Embedded> = OnceCell::const_new();
+    EMBEDDED.get_or_init(embedded).await.options()
+}
+
+/// The private Postgres of the tests: kept from run to run, so that only the first one waits for it to be made. It
+/// stops with this process.
+async fn embedded() -> Embedded {
+    let parent = std::env::temp_dir();
+    for number in 1..100 {
+        let home = parent.join(format!("candor-tests-{}-{number}", std::env::var("USER").unwrap_or_default()));
+        match Embedded::start(&home, |_| {}).await {
+            // Another run of the tests has it.
+            Err(EmbeddedError::InUse { .. }) => {}
+            started => return started.expect("a Postgres for the tests"),
+        }
+    }
+    panic!("a hundred runs of the tests at once are too many");
 }
 
 async fn connect(server: &PgConnectOptions) -> PgConnection {

@@ -1,5 +1,6 @@
 //! The command line. `candor serve` is the default.
 
+mod failure;
 mod serve;
 
 use std::path::PathBuf;
@@ -8,6 +9,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::Config;
+
+use failure::Failure;
 
 /// The front office of a lender in one program.
 #[derive(Debug, Parser)]
@@ -22,13 +25,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start the program (the default).
     Serve(serve::Serve),
 }
 
 /// Runs the command line and says how it ended.
 #[must_use]
 pub fn run() -> ExitCode {
+    // TLS for mail, webhooks and databases; a second provider can not be there before this one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = Cli::parse();
     let config = match Config::load(cli.config.as_deref()) {
         Ok(config) => config,
@@ -37,7 +41,7 @@ pub fn run() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let done = match cli.command.unwrap_or(Command::Serve(serve::Serve::default())) {
+    let done: Result<(), Failure> = match cli.command.unwrap_or(Command::Serve(serve::Serve::default())) {
         Command::Serve(command) => command.run(config),
     };
     match done {

@@ -1,18 +1,27 @@
-//! `candor serve`.
+//! `candor serve`: everything starts in order, says so, and stops in the opposite order.
 
 use std::net::TcpListener;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::web;
-use candor_engine::Engine;
+use candor_engine::{Engine, Options};
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::Config;
+use crate::db::Database;
 use crate::server::{App, handlers, serve};
-use crate::{AppError, Result, db, jobs};
+use crate::{jobs, logging};
 
-/// Start the program.
+use super::Failure;
+
+/// Jobs that still run at the end get this long.
+const JOBS_END_WITHIN: Duration = Duration::from_secs(10);
+
+/// Start the program (the default).
+///
+/// Without DATABASE_URL a private Postgres is started in CANDOR_HOME, and an empty database is filled with a
+/// demonstration bank. Ctrl-C or SIGTERM stops everything cleanly.
 #[derive(Debug, Default, Args)]
 pub(super) struct Serve {
     /// Fill an empty database with the demonstration bank, also where DATABASE_URL is given.
@@ -22,45 +31,99 @@ pub(super) struct Serve {
 
 impl Serve {
     /// Starts everything and waits until it is told to stop.
-    pub(super) fn run(self, config: Config) -> Result<()> {
-        actix_web::rt::System::new().block_on(async move {
-            let url = config
-                .database_url
-                .clone()
-                .ok_or_else(|| AppError::Unavailable("DATABASE_URL is not set".to_owned()))?;
-            let pool = db::open(&url, config.database_connections).await?;
-            let engine = Engine::load(&candor_engine::Options::default())
-                .map_err(|error| AppError::Unavailable(error.to_string()))?;
-            let listener = TcpListener::bind(config.listen)
-                .map_err(|error| AppError::Unavailable(format!("{}: {error}", config.listen)))?;
-            let app = web::Data::new(App::new(config, pool, engine));
-            let worker = jobs::start(app.clone(), handlers());
-            let threads = std::thread::available_parallelism().map_or(2, usize::from);
-            let server = serve(app.clone(), listener, threads).map_err(internal)?;
-            let handle = server.handle();
-            let serving = actix_web::rt::spawn(server);
-            told_to_stop().await.map_err(internal)?;
-            app.live.close();
-            handle.stop(true).await;
-            serving.await.map_err(internal)?.map_err(internal)?;
-            worker.stop(Duration::from_secs(10)).await;
-            app.db.close().await;
-            Ok(())
-        })
+    pub(super) fn run(self, config: Config) -> Result<(), Failure> {
+        logging::start(&config);
+        // Handlers run on the web server's own threads; this runtime has the jobs, the events and the database's start.
+        let runtime = tokio::runtime::Runtime::new()?;
+        actix_web::rt::System::with_tokio_rt(|| runtime).block_on(self.serve(config))
+    }
+
+    async fn serve(self, config: Config) -> Result<(), Failure> {
+        let start = Instant::now();
+        let mut told = ToldToStop::listen()?;
+        // Taken first: an address in use is said before a database is made.
+        let listener = TcpListener::bind(config.listen)
+            .map_err(|error| Failure::new(format!("listen: {} can not be used: {error}", config.listen)))?;
+
+        let database = tokio::select! {
+            opened = Database::open(&config, tell) => opened?,
+            () = told.wait() => return Ok(()),
+        };
+        let served = self.serve_with(config, &database, listener, start, &mut told).await;
+        tell("Stopping the database");
+        database.close().await;
+        served
+    }
+
+    async fn serve_with(
+        self,
+        config: Config,
+        database: &Database,
+        listener: TcpListener,
+        start: Instant,
+        told: &mut ToldToStop,
+    ) -> Result<(), Failure> {
+        let options = Options { weights: config.weights.clone(), ..Options::default() };
+        let engine = tokio::task::spawn_blocking(move || Engine::load(&options)).await??;
+        tell("Models loaded");
+
+        let app = web::Data::new(App::new(config, database.pool.clone(), engine));
+        let worker = jobs::start(app.clone(), handlers());
+        let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
+        let server = serve(app.clone(), listener, threads)?;
+        let handle = server.handle();
+        let serving = tokio::spawn(server);
+        announce(&app, start);
+
+        told.wait().await;
+        tell("Stopping: requests that are under way are finished");
+        tokio::spawn(told.end_at_once());
+        app.live.close();
+        handle.stop(true).await;
+        serving.await??;
+        worker.stop(JOBS_END_WITHIN).await;
+        Ok(())
     }
 }
 
-fn internal(error: impl std::fmt::Display) -> AppError {
-    AppError::Internal(error.to_string())
+/// A line of progress for whoever started the program.
+fn tell(line: &str) {
+    tracing::info!(target: "candor::progress", "{line}");
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-async fn told_to_stop() -> std::io::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// Where the program is, and how to sign in.
+fn announce(app: &App, start: Instant) {
+    let address = app.config.public_url.clone().unwrap_or_else(|| format!("http://{}", app.config.listen));
+    println!("Candor is ready at {address} ({:.1} s)", start.elapsed().as_secs_f64());
+}
+
+/// Ctrl-C and SIGTERM.
+struct ToldToStop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl ToldToStop {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
-    Ok(())
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    /// Whoever asks a second time does not want to wait. Nothing acknowledged is lost: Postgres stops by itself.
+    fn end_at_once(&self) -> impl Future<Output = ()> + Send + 'static {
+        let again = Self::listen();
+        async move {
+            if let Ok(mut again) = again {
+                again.wait().await;
+                eprintln!("candor: stopped at once");
+                std::process::exit(130);
+            }
+        }
+    }
 }

@@ -1,18 +1,85 @@
-//! Postgres: the pool and the migrations.
+//! Postgres: which one, the pool and the migrations.
+
+pub mod embedded;
+
+use std::str::FromStr;
+use std::time::Duration;
 
 use sqlx::PgPool;
-use sqlx::migrate::Migrator;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use thiserror::Error;
+
+use crate::config::Config;
+
+use embedded::{Embedded, EmbeddedError};
 
 /// All migrations, compiled in. Forward only.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
-/// Opens the pool and brings the schema up to date.
-///
-/// # Errors
-/// When the database can not be reached or a migration fails.
-pub async fn open(url: &str, connections: u32) -> Result<PgPool, sqlx::Error> {
-    let pool = PgPoolOptions::new().max_connections(connections).connect(url).await?;
-    MIGRATIONS.run(&pool).await.map_err(|error| sqlx::Error::Migrate(Box::new(error)))?;
-    Ok(pool)
+/// Connections that end by themselves are closed within this time at the end.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Why there is no database.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The private Postgres could not be started.
+    #[error(transparent)]
+    Embedded(#[from] EmbeddedError),
+    /// The server of `DATABASE_URL` can not be reached. The address itself holds a password and is not shown.
+    #[error("the database of DATABASE_URL can not be used: {0}")]
+    Connect(#[source] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("the database's schema could not be brought up to date: {0}")]
+    Migrate(#[from] MigrateError),
+}
+
+/// An open database with the current schema.
+pub struct Database {
+    /// The pool that the program uses.
+    pub pool: PgPool,
+    embedded: Option<Embedded>,
+}
+
+impl Database {
+    /// Opens the Postgres of `DATABASE_URL`, or starts the private one, and brings the schema up to date. `tell`
+    /// receives a line for each longer step.
+    ///
+    /// # Errors
+    /// When there is no Postgres, or it can not be used.
+    pub async fn open(config: &Config, tell: impl Fn(&str) + Clone + Send + Sync + 'static) -> Result<Self, OpenError> {
+        let (options, embedded) = if let Some(url) = &config.database_url {
+            (PgConnectOptions::from_str(url).map_err(OpenError::Connect)?.application_name("candor"), None)
+        } else {
+            let embedded = Embedded::start(&config.home, tell.clone()).await?;
+            tell(&format!("Postgres {} runs in {}", embedded.version(), config.home.display()));
+            (embedded.options(), Some(embedded))
+        };
+        let pool = PgPoolOptions::new()
+            .max_connections(config.database_connections)
+            .acquire_timeout(Duration::from_secs(10))
+            .connect_with(options)
+            .await
+            .map_err(OpenError::Connect)?;
+        let database = Self { pool, embedded };
+        if let Err(error) = MIGRATIONS.run(&database.pool).await {
+            database.close().await;
+            return Err(error.into());
+        }
+        Ok(database)
+    }
+
+    /// Whether this is the private Postgres.
+    #[must_use]
+    pub fn is_embedded(&self) -> bool {
+        self.embedded.is_some()
+    }
+
+    /// Ends all connections, and stops the private Postgres.
+    pub async fn close(self) {
+        let _ = tokio::time::timeout(CLOSE_WITHIN, self.pool.close()).await;
+        if let Some(embedded) = self.embedded {
+            embedded.stop().await;
+        }
+    }
 }

@@ -88,11 +88,13 @@ pub fn see_other(to: impl AsRef<str>) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((LOCATION, to.as_ref())).finish()
 }
 
+mod csv_file;
 mod errors;
 mod files;
 mod moment;
 mod refusals;
 
+pub use csv_file::{csv_file, csv_headers, csv_rows};
 pub use errors::error_pages;
 pub use moment::Moment;
 pub use refusals::Refusals;
