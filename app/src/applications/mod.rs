@@ -1,0 +1,28 @@
+//! Loan applications: intake, scoring, review, decision, letter.
+//!
+//! [`submit`] takes an application from any channel; the officers' pages, the letter and the applicant's own page read
+//! what it kept. The other slices use what is exported here, never the tables.
+
+mod applicant;
+mod application;
+mod assessments;
+pub mod decisions;
+mod factors;
+pub mod policies;
+mod reasons;
+mod scoring;
+mod similarity;
+mod submit;
+mod words;
+
+pub use applicant::{Applicant, choices};
+pub use application::{
+    Application, Channel, PURPOSES, Session, Status, after, find, find_by_external_id, find_by_number, of_conversation,
+    of_customer, purpose_in_words,
+};
+pub use assessments::{
+    Difference, Repetition, StoredAssessment, assessment, band_in_words, latest, proposal_in_words, repeat,
+};
+pub use reasons::{Coded, in_words as reasons_in_words};
+pub use submit::{Draft, NewApplication, Submitted, announce, submit, submit_within};
+pub use words::{CustomerState, CustomerWords, customer_words};
