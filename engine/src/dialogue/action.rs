@@ -78,11 +78,6 @@ impl Action {
             Self::HandOff { .. } => "hand_off",
         }
     }
-
-    /// Words without citation or buttons.
-    pub(super) fn say(text: impl Into<String>) -> Self {
-        Self::Say { text: text.into(), citations: Vec::new(), choices: Vec::new() }
-    }
 }
 
 /// Where an answer was taken from.

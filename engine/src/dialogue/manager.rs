@@ -1,15 +1,19 @@
 //! The dialogue manager: from a message to the next actions.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Choice};
 use super::bank::{Bank, BankError};
-use super::flow::{Flow, FlowError};
+use super::clauses;
+use super::exchange::Exchange;
+use super::flow::{self, Does, Flow, FlowError, TALK_TO_HUMAN};
 use super::knowledge::Knowledge;
 use super::state::State;
+use super::words::Words;
 use crate::understanding::Understanding;
 
 /// A customer's message with what the engine understood of it.
@@ -41,18 +45,17 @@ pub struct Turn {
 /// Why no turn could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The bank's records or the articles could not be read. Nothing was changed; the message may be sent again.
+    /// The bank's records or the articles could not be read or written. The message may be sent again: an operation
+    /// that was performed is recognised by its key.
     #[error(transparent)]
     Bank(#[from] BankError),
-    /// The state names a flow that no longer exists and could not be repaired.
-    #[error("the conversation's state does not fit the flows: {0}")]
-    State(String),
 }
 
-/// The dialogue manager. Holds the flows, no conversation: it may be shared by all.
+/// The dialogue manager. Holds the flows, no conversation: it may be shared by all, and is cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Manager {
-    flows: Vec<Flow>,
+    flows: Arc<[Flow]>,
+    pub(super) words: Arc<Words>,
 }
 
 impl Manager {
@@ -61,7 +64,7 @@ impl Manager {
     /// # Errors
     /// [`FlowError`] names file and line of what is wrong.
     pub fn shipped() -> Result<Self, FlowError> {
-        Ok(Self { flows: Vec::new() })
+        Self::new(flow::shipped()?)
     }
 
     /// The manager with the `*.toml` files of a folder in place of the shipped flows.
@@ -69,20 +72,26 @@ impl Manager {
     /// # Errors
     /// [`FlowError`] names file and line of what is wrong.
     pub fn from_dir(folder: &Path) -> Result<Self, FlowError> {
-        let _ = folder;
-        Self::shipped()
+        Self::new(flow::from_dir(folder)?)
+    }
+
+    fn new(flows: Vec<Flow>) -> Result<Self, FlowError> {
+        Ok(Self { flows: flows.into(), words: Arc::new(Words::shipped()?) })
     }
 
     /// The first words of every conversation: that it is an AI, and that a person is available at any time
     /// (Regulation (EU) 2024/1689, Article 50).
     #[must_use]
     pub fn greeting(&self) -> Action {
-        Action::Say {
-            text: "Hello, I am Harbour Bank's AI assistant. How can I help you? You can ask for a person at any time."
-                .to_owned(),
-            citations: Vec::new(),
-            choices: vec![Choice::new("Talk to a person", "human")],
-        }
+        let mut choices = self.wishes();
+        choices.push(Choice::new("Talk to a person", "human"));
+        Action::Say { text: self.words.greeting.clone(), citations: Vec::new(), choices }
+    }
+
+    /// The bank's name, as customers know it.
+    #[must_use]
+    pub fn bank_name(&self) -> &str {
+        &self.words.bank
     }
 
     /// The flows, for the pages that show them.
@@ -91,18 +100,23 @@ impl Manager {
         &self.flows
     }
 
+    /// The flow of a name.
+    #[must_use]
+    pub fn flow(&self, name: &str) -> Option<&Flow> {
+        self.flows.iter().find(|flow| flow.name == name)
+    }
+
     /// The clauses of a message that may hold requests of their own. Understand each and pass the results as
     /// [`Input::parts`]. Empty when the message is a single clause.
     #[must_use]
     pub fn clauses<'t>(&self, text: &'t str) -> Vec<&'t str> {
-        let _ = text;
-        Vec::new()
+        clauses::split(text)
     }
 
     /// The next turn of a conversation.
     ///
     /// # Errors
-    /// [`Error::Bank`] when records can not be read; the state is then unchanged and the message may be sent again.
+    /// [`Error::Bank`] when records can not be read; keep the old state, the message may be sent again.
     pub async fn next(
         &self,
         state: State,
@@ -110,7 +124,56 @@ impl Manager {
         bank: &dyn Bank,
         knowledge: &dyn Knowledge,
     ) -> Result<Turn, Error> {
-        let _ = (input, bank, knowledge);
-        Ok(Turn { state, actions: vec![self.greeting()] })
+        Ok(Exchange::new(self, state, input, bank, knowledge).take().await?)
+    }
+
+    pub(super) fn by_intent(&self, intent: &str) -> Option<&Flow> {
+        self.flows.iter().find(|flow| flow.intents.iter().any(|one| one == intent))
+    }
+
+    /// The commonest wishes as buttons.
+    pub(super) fn wishes(&self) -> Vec<Choice> {
+        self.words
+            .wishes
+            .iter()
+            .filter_map(|name| self.flow(name))
+            .map(|flow| Choice::new(flow.title.clone(), format!("start:{}", flow.name)))
+            .collect()
+    }
+
+    /// What is said when a person takes over on request.
+    pub(super) fn human_text(&self) -> String {
+        self.flow(TALK_TO_HUMAN)
+            .and_then(|flow| {
+                flow.steps.iter().find_map(|step| match &step.does {
+                    Does::HandOff { text } => Some(text.text().to_owned()),
+                    _ => None,
+                })
+            })
+            .unwrap_or_else(|| self.words.hand_off_needs_person.clone())
+    }
+
+    /// Every text that flows and manager say by themselves.
+    pub(super) fn own_texts(&self, mut each: impl FnMut(&str)) {
+        each(&self.words.greeting);
+        for flow in self.flows.iter() {
+            flow.opening.iter().for_each(|text| each(text));
+            for slot in &flow.slots {
+                each(slot.ask.text());
+                each(slot.help.text());
+                each(&slot.why);
+                slot.none.iter().chain(&slot.unfit).for_each(|text| each(text));
+            }
+            for step in &flow.steps {
+                match &step.does {
+                    Does::Say { text, .. } | Does::HandOff { text } | Does::End { text } => each(text.text()),
+                    Does::Act { confirm, declined, undo, .. } => {
+                        confirm.iter().for_each(|text| each(text.text()));
+                        declined.iter().chain(undo).for_each(|text| each(text));
+                    }
+                    Does::Ask { .. } | Does::Tell { .. } | Does::Start { .. } => {}
+                }
+            }
+        }
     }
 }

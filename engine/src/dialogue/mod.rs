@@ -6,13 +6,18 @@
 //! changed only through [`Bank`], questions are answered only from passages found by [`Knowledge`].
 
 mod action;
+mod answer;
 mod bank;
+mod clauses;
+mod exchange;
 mod knowledge;
+mod lexicon;
 mod manager;
 mod money;
 mod operation;
 mod state;
 mod summary;
+mod words;
 
 pub mod flow;
 

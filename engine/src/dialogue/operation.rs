@@ -50,6 +50,8 @@ pub enum Operation {
         about: String,
         /// What would put it right, in the customer's words.
         wish: String,
+        /// Where the answer goes when the customer is not identified.
+        reply_to: Option<String>,
     },
 }
 

@@ -1,0 +1,159 @@
+//! Questions outside the flows: answered with a passage that is cited, or honestly not answered.
+
+use super::super::action::{Action, Choice, Citation, HandOffReason};
+use super::super::answer::{Word, similar, words};
+use super::super::bank::BankError;
+use super::super::knowledge::Passage;
+use super::super::lexicon;
+use super::super::state::{Asked, Heard};
+use super::super::summary::{Line, Note, excerpt};
+use super::{Exchange, FAILURES};
+use crate::dialogue::answer::stem;
+
+/// Similarity from which a passage may answer, if it also shares the question's words.
+const NEAR: f32 = 0.35;
+/// Similarity from which a passage answers with little in common in words.
+const VERY_NEAR: f32 = 0.62;
+/// Passages looked at.
+const LOOKED_AT: usize = 5;
+
+impl Exchange<'_> {
+    /// Answers a question with a passage, if one fits. Says whether it did.
+    pub(super) async fn consult(&mut self, question: &str) -> Result<bool, BankError> {
+        let whole = question == self.input.text;
+        let part = self.input.parts.iter().find(|part| part.text.trim() == question.trim());
+        let embedding = match part {
+            Some(part) => part.embedding.as_slice(),
+            None if whole => self.input.understanding.embedding.as_slice(),
+            None => &[],
+        };
+        let found = self.knowledge.search(question, embedding, LOOKED_AT).await?;
+        let Some(passage) = found.into_iter().find(|passage| fits(question, passage)) else {
+            return Ok(false);
+        };
+        self.ground.add(&passage.text);
+        self.ground.add(&passage.title);
+        self.state.failures = 0;
+        self.notes.push(Note::Fact(Line {
+            text: format!("Asked “{}”, answered from “{}”", excerpt(question), passage.title),
+            seq: self.input.seq,
+            about: String::new(),
+        }));
+        self.actions.push(Action::Say {
+            text: passage.text.clone(),
+            citations: vec![Citation {
+                article_slug: passage.article_slug,
+                title: passage.title,
+                passage: passage.text,
+            }],
+            choices: Vec::new(),
+        });
+        Ok(true)
+    }
+
+    /// Says honestly that there is no answer, and offers a person.
+    pub(super) fn decline(&mut self, question: &str) {
+        self.note_open(format!("Question without an answer: “{}”", excerpt(question)));
+        self.state.failures = self.state.failures.saturating_add(1);
+        if self.state.failures >= FAILURES {
+            let text = self.manager.words.hand_off_out_of_scope.clone();
+            self.hand_off(HandOffReason::OutOfScope, text);
+            return;
+        }
+        let choices = vec![Choice::new("Talk to a person", "human"), Choice::new("No, thank you", "no")];
+        let text = self.manager.words.no_answer.clone();
+        let asked = Asked::Offer { yes: "human".to_owned() };
+        self.ask(asked, format!("{text} Shall I pass you to one?"), choices, None);
+    }
+
+    /// A side question while a flow waits for an answer. Says whether it was one and has been dealt with.
+    pub(super) async fn digress(&mut self, text: &str) -> Result<bool, BankError> {
+        let question = without_lead(text);
+        if self.consult(question).await? {
+            return Ok(true);
+        }
+        if lexicon::digresses(text) {
+            self.note_open(format!("Question without an answer: “{}”", excerpt(question)));
+            let text = self.manager.words.no_answer_here.clone();
+            self.say_with(text, vec![Choice::new("Talk to a person", "human")]);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// What the customer wrote, to be looked through when a flow asks its first questions.
+    pub(super) fn heard(&self, text: &str) -> Heard {
+        Heard { text: text.to_owned(), seq: self.input.seq, used: Vec::new() }
+    }
+}
+
+/// The question without "by the way" before it.
+fn without_lead(text: &str) -> &str {
+    let lower = text.to_lowercase();
+    ["by the way", "btw", "quick question", "one more question", "another question", "before that", "before i answer"]
+        .iter()
+        .find_map(|lead| {
+            let at = lower.find(lead)? + lead.len();
+            text.get(at..).map(|rest| rest.trim_start_matches([',', ':', ' ', '-', '.']))
+        })
+        .filter(|rest| rest.split_whitespace().count() >= 2)
+        .unwrap_or(text)
+}
+
+/// Whether a passage answers a question: near in meaning, and about the same things in words.
+fn fits(question: &str, passage: &Passage) -> bool {
+    if passage.score < NEAR {
+        return false;
+    }
+    let question = content(question);
+    let title = words(&format!("{} {}", passage.title, passage.heading));
+    let text = words(&passage.text);
+    let within = |word: &Word, among: &[Word]| among.iter().any(|have| similar(stem(&have.text), stem(&word.text)));
+    let shared = question.iter().filter(|word| within(word, &title) || within(word, &text)).count();
+    if passage.score >= VERY_NEAR {
+        return shared >= 1;
+    }
+    shared >= 1 && shared * 2 >= question.len()
+}
+
+/// The words of a question that carry its subject.
+fn content(question: &str) -> Vec<Word> {
+    const EMPTY: &[&str] = &[
+        "a", "an", "the", "i", "i'm", "i've", "i'd", "me", "my", "you", "your", "we", "our", "it", "its", "is", "are",
+        "am", "was", "be", "been", "do", "does", "did", "can", "could", "will", "would", "should", "may", "might",
+        "have", "has", "had", "what", "what's", "whats", "when", "where", "which", "who", "how", "why", "if", "of",
+        "to", "in", "on", "at", "for", "from", "with", "by", "and", "or", "but", "so", "that", "this", "these",
+        "those", "there", "any", "some", "much", "many", "long", "please", "tell", "know", "want", "need", "get",
+        "about", "way", "also", "just", "question", "harbour", "bank", "hi", "hello", "ok", "okay", "not", "no", "yes",
+        "like", "take", "takes", "possible", "able", "let", "us", "go", "make", "there's", "out", "up", "then", "else",
+        "more", "most", "does", "work", "works", "use", "using",
+    ];
+    let mut kept = words(question);
+    kept.retain(|word| !EMPTY.contains(&word.text.as_str()));
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passage(text: &str, score: f32) -> Passage {
+        Passage {
+            article_slug: "opening-hours".into(),
+            title: "Opening hours".into(),
+            heading: String::new(),
+            text: text.into(),
+            score,
+        }
+    }
+
+    #[test]
+    fn a_passage_must_be_near_and_about_the_same() {
+        let hours = "Branches are open Monday to Friday from 9:00 to 17:00.";
+        assert!(fits("what are your opening hours?", &passage(hours, 0.5)));
+        assert!(!fits("what are your opening hours?", &passage(hours, 0.2)));
+        assert!(!fits("do you sell pet insurance?", &passage(hours, 0.5)));
+        assert_eq!(without_lead("By the way, what are your opening hours?"), "what are your opening hours?");
+        assert_eq!(without_lead("btw"), "btw");
+    }
+}

@@ -1,0 +1,243 @@
+//! Nothing is running: what does the customer want?
+
+use super::super::action::{Choice, HandOffReason};
+use super::super::answer::{has_cue, words};
+use super::super::bank::BankError;
+use super::super::flow::{Flow, IDENTIFY, TALK_TO_HUMAN};
+use super::super::lexicon;
+use super::super::state::{Asked, Request};
+use super::{CERTAIN, Exchange, FAILURES, START};
+use crate::understanding::Understanding;
+
+/// Confidence below which an intent is not even asked about.
+const GUESS: f32 = 0.25;
+
+/// A wish found in a message.
+pub(super) enum Wish<'m> {
+    /// Something a flow does.
+    Flow(&'m Flow),
+    /// A question for the articles.
+    Question,
+}
+
+impl<'m> Exchange<'m> {
+    /// Finds and starts what the customer wants.
+    pub(super) async fn open(&mut self) -> Result<(), BankError> {
+        let text = self.input.text;
+        if self.regrets(text) {
+            return Ok(());
+        }
+        let wishes = self.wishes();
+        let else_asked = self.state.asked == Some(Asked::Else);
+        if wishes.is_empty() || else_asked {
+            let ends = lexicon::says_goodbye(text) || (else_asked && (lexicon::denies(text) && words(text).len() <= 5));
+            if ends {
+                self.state.finished = true;
+                self.state.asked = None;
+                self.say(self.manager.words.goodbye.clone());
+                return Ok(());
+            }
+        }
+        if wishes.iter().all(|(wish, _)| matches!(wish, Wish::Question)) {
+            if lexicon::thanks(text) {
+                self.say(self.manager.words.welcome.clone());
+                self.state.asked = Some(Asked::Else);
+                return Ok(());
+            }
+            if lexicon::greets(text) || (else_asked && lexicon::affirms(text)) {
+                self.offer_wishes(self.manager.words.hello.clone());
+                self.state.asked = None;
+                return Ok(());
+            }
+            if lexicon::cancels(text) {
+                self.offer_wishes(self.manager.words.nothing_to_cancel.clone());
+                return Ok(());
+            }
+        }
+        self.state.asked = None;
+        let mut started = false;
+        for (wish, words) in wishes {
+            match wish {
+                Wish::Flow(flow) if !started => {
+                    started = true;
+                    let request = self.request(flow, &words);
+                    self.start(request);
+                }
+                Wish::Flow(flow) => {
+                    let request = self.request(flow, &words);
+                    self.state.queue.push_back(request);
+                }
+                Wish::Question => {
+                    if !self.consult(&words).await? {
+                        if self.guess_wish(&words) {
+                            return Ok(());
+                        }
+                        self.decline(&words);
+                        if self.state.handed_off {
+                            return Ok(());
+                        }
+                    } else {
+                        self.state.asked = Some(Asked::Else);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The wishes of the message, in order, each with the words it was said in.
+    pub(super) fn wishes(&self) -> Vec<(Wish<'m>, String)> {
+        let whole = self.input.understanding;
+        let mut wishes: Vec<(Wish<'m>, String)> = Vec::new();
+        let mut context = String::new();
+        for part in self.input.parts {
+            let Some(wish) = self.wish(part) else {
+                // What is no wish of its own belongs to the wish beside it.
+                match wishes.last_mut() {
+                    Some((_, words)) => append(words, &part.text),
+                    None => append(&mut context, &part.text),
+                }
+                continue;
+            };
+            let same = wishes.iter_mut().find(|(before, _)| match (before, &wish) {
+                (Wish::Flow(before), Wish::Flow(now)) => before.name == now.name,
+                _ => false,
+            });
+            match same {
+                Some((_, words)) => append(words, &part.text),
+                None => {
+                    let mut words = std::mem::take(&mut context);
+                    append(&mut words, &part.text);
+                    wishes.push((wish, words));
+                }
+            }
+        }
+        if wishes.len() >= 2 {
+            return wishes;
+        }
+        match self.wish(whole).or(wishes.pop().map(|(wish, _)| wish)) {
+            Some(wish) => vec![(wish, self.input.text.to_owned())],
+            None => vec![(Wish::Question, self.input.text.to_owned())],
+        }
+    }
+
+    /// The wish of one clause, if the encoder is sure enough or the words leave no doubt.
+    pub(super) fn wish(&self, understanding: &Understanding) -> Option<Wish<'m>> {
+        let sure = understanding.confidence >= START && understanding.in_scope;
+        if sure && let Some(flow) = self.manager.by_intent(&understanding.intent) {
+            return Some(Wish::Flow(flow));
+        }
+        let asks = understanding.intent == "general_question" && understanding.confidence >= START;
+        let question = lexicon::is_question(&understanding.text);
+        if asks {
+            return (question || understanding.confidence >= CERTAIN).then_some(Wish::Question);
+        }
+        let among = words(&understanding.text);
+        let cued = self
+            .manager
+            .flows()
+            .iter()
+            .find(|flow| flow.name != IDENTIFY && flow.cues.iter().any(|cue| has_cue(&among, cue)));
+        match cued {
+            Some(flow) => Some(Wish::Flow(flow)),
+            None if question && among.len() >= 3 => Some(Wish::Question),
+            None => None,
+        }
+    }
+
+    /// Asks whether the customer wants what the encoder holds for likely. Says whether it did.
+    fn guess_wish(&mut self, text: &str) -> bool {
+        let whole = self.input.understanding;
+        let likely = std::iter::once((whole.intent.as_str(), whole.confidence))
+            .chain(whole.alternatives.iter().map(|(intent, confidence)| (intent.as_str(), *confidence)));
+        let mut flows: Vec<&'m Flow> = Vec::new();
+        for (intent, confidence) in likely {
+            if let Some(flow) = self.manager.by_intent(intent)
+                && confidence >= GUESS
+                && flow.name != TALK_TO_HUMAN
+                && !flows.iter().any(|other| other.name == flow.name)
+            {
+                flows.push(flow);
+            }
+        }
+        let likely_best = flows.first().copied();
+        if likely_best.is_none() && lexicon::is_question(text) {
+            return false;
+        }
+        self.state.failures = self.state.failures.saturating_add(1);
+        if self.state.failures >= FAILURES {
+            let text = self.manager.words.hand_off_misunderstood.clone();
+            self.hand_off(HandOffReason::Misunderstood, text);
+            return true;
+        }
+        let mut choices: Vec<Choice> =
+            flows.iter().take(3).map(|flow| Choice::new(flow.title.clone(), format!("start:{}", flow.name))).collect();
+        match likely_best {
+            Some(flow) => {
+                choices.push(Choice::new("Something else", "no"));
+                let text = self.with_wish(&self.manager.words.clarify, flow);
+                let yes = format!("start:{}", flow.name);
+                self.ask(Asked::Offer { yes }, text, choices, None);
+            }
+            None => {
+                let mut choices = self.manager.wishes();
+                choices.push(Choice::new("Talk to a person", "human"));
+                let text = self.manager.words.clarify_open.clone();
+                let yes = "wishes".to_owned();
+                self.ask(Asked::Offer { yes }, text, choices, None);
+            }
+        }
+        true
+    }
+
+    /// A change of mind about what was just done. Says whether it was one.
+    fn regrets(&mut self, text: &str) -> bool {
+        let recent = self.state.last_done.clone().filter(|done| done.age <= 2);
+        let Some(done) = recent else { return false };
+        let sure_of_other = self.input.understanding.confidence >= CERTAIN
+            && self.input.understanding.in_scope
+            && self.manager.by_intent(&self.input.understanding.intent).is_some_and(|flow| flow.name != done.flow);
+        let plain_no = lexicon::denies(text) || lexicon::says_goodbye(text) || lexicon::thanks(text);
+        let regret = lexicon::cancels(text)
+            || lexicon::undoes(text)
+            || (lexicon::corrects(text) && !plain_no && !lexicon::is_question(text));
+        if !regret || sure_of_other {
+            return false;
+        }
+        self.say_undo(&done);
+        true
+    }
+
+    /// Says what can be done about something that was done, and offers a way.
+    pub(super) fn say_undo(&mut self, done: &super::super::state::Done) {
+        self.note_open(format!("Changed their mind about: {}", done.text));
+        self.ground.add(&done.text);
+        let text = done.undo.clone().unwrap_or_else(|| self.manager.words.hand_off_needs_person.clone());
+        let again = self.manager.flow(&done.flow).filter(|flow| flow.repeat);
+        let mut choices = Vec::new();
+        if let Some(flow) = again {
+            choices.push(Choice::new(flow.title.clone(), format!("start:{}", flow.name)));
+        }
+        choices.push(Choice::new("Talk to a person", "human"));
+        choices.push(Choice::new("Leave it as it is", "no"));
+        let yes = again.map_or_else(|| "human".to_owned(), |flow| format!("start:{}", flow.name));
+        self.ask(Asked::Offer { yes }, text, choices, None);
+    }
+
+    /// Takes the next request of the queue, if there is one.
+    pub(super) fn next_request(&mut self) -> bool {
+        let Some(request) = self.state.queue.pop_front() else { return false };
+        let Some(flow) = self.manager.flow(&request.flow) else { return true };
+        let text = self.with_wish(&self.manager.words.next_wish, flow);
+        self.say(text);
+        self.start(Request { ..request });
+        true
+    }
+}
+
+fn append(words: &mut String, more: &str) {
+    if !words.is_empty() {
+        words.push(' ');
+    }
+    words.push_str(more.trim());
+}
