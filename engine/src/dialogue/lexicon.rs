@@ -509,7 +509,6 @@ pub(super) fn cancels(text: &str) -> bool {
                             | "don't"
                             | "want"
                             | "about"
-                            | "my"
                             | "mind"
                             | "changed"
                             | "have"
@@ -526,13 +525,11 @@ pub(super) fn cancels(text: &str) -> bool {
                             | "application"
                             | "after"
                             | "process"
-                            | "card"
                             | "everything"
                             | "dispute"
                             | "complaint"
                             | "do"
                             | "not"
-                            | "found,"
                     )
                 })
         })

@@ -49,6 +49,10 @@ pub enum Error {
     /// that was performed is recognised by its key.
     #[error(transparent)]
     Bank(#[from] BankError),
+    /// The flows were changed under a running conversation: it holds one that no longer exists. Begin with a fresh
+    /// state and the same customer.
+    #[error("the conversation runs a flow that no longer exists: {0}")]
+    State(String),
 }
 
 /// The dialogue manager. Holds the flows, no conversation: it may be shared by all, and is cheap to clone.
@@ -116,7 +120,8 @@ impl Manager {
     /// The next turn of a conversation.
     ///
     /// # Errors
-    /// [`Error::Bank`] when records can not be read; keep the old state, the message may be sent again.
+    /// [`Error::Bank`] when records can not be read: keep the old state, the message may be sent again.
+    /// [`Error::State`] when the state holds a flow that no longer exists.
     pub async fn next(
         &self,
         state: State,
@@ -124,6 +129,9 @@ impl Manager {
         bank: &dyn Bank,
         knowledge: &dyn Knowledge,
     ) -> Result<Turn, Error> {
+        if let Some(gone) = state.flows().find(|name| self.flow(name).is_none()) {
+            return Err(Error::State(gone.to_owned()));
+        }
         Ok(Exchange::new(self, state, input, bank, knowledge).take().await?)
     }
 

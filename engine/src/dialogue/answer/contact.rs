@@ -60,7 +60,7 @@ pub(in crate::dialogue) fn postcode(text: &str, asked: bool) -> Option<(String, 
     let clean = |text: String| text.to_uppercase().replace('-', "");
     let whole = |code: &str| {
         let letters = code.chars().filter(char::is_ascii_alphabetic).count();
-        (4..=8).contains(&code.len()) && letters <= 4 && (letters > 0 || asked || code.len() == 5)
+        (4..=8).contains(&code.len()) && letters <= 5 && (letters > 0 || asked || code.len() == 5)
     };
     let mut found: Vec<(String, Range<usize>)> = Vec::new();
     let mut at = 0;

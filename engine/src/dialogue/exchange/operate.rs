@@ -86,6 +86,7 @@ impl Exchange<'_> {
             }));
             self.state.stack.pop();
             self.state.asked = None;
+            self.forget_records();
             self.say(self.manager.words.identified.clone());
             return Ok(super::advance::After::Stop);
         }
@@ -100,6 +101,23 @@ impl Exchange<'_> {
             self.drop_slot(name);
         }
         Ok(super::advance::After::Again)
+    }
+}
+
+impl Exchange<'_> {
+    /// Whoever was identified before may not be who is identified now: records chosen until here are chosen again.
+    fn forget_records(&mut self) {
+        for run in &mut self.state.stack {
+            run.confirmed = None;
+            if let Some(flow) = self.manager.flow(&run.flow) {
+                let records = flow.slots.iter().filter(|slot| slot.kind.is_record());
+                let performed = !run.performed.is_empty();
+                records.filter(|_| !performed).for_each(|slot| {
+                    run.slots.remove(&slot.name);
+                    run.tried.remove(&slot.name);
+                });
+            }
+        }
     }
 }
 

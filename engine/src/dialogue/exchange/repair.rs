@@ -23,6 +23,8 @@ impl<'m> Exchange<'m> {
                 ("human", _) => self.pass_to_person(),
                 ("cancel", _) => self.cancel(),
                 ("why", _) => self.explain(),
+                // Sent again after a failure: the question that waits is asked once more.
+                ("again", _) => {}
                 ("wishes", _) => self.offer_wishes(self.manager.words.hello.clone()),
                 ("yes", Some(Asked::Confirm { fingerprint, .. })) => self.confirm(&fingerprint),
                 ("no", Some(Asked::Confirm { step, .. })) => self.decline_step(step),
