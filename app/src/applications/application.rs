@@ -358,12 +358,12 @@ pub async fn of_conversation(db: impl PgExecutor<'_>, conversation: Uuid) -> Res
     Ok(rows.into_iter().map(Application::from).collect())
 }
 
-/// Applications in the order of their keys (which is the order of arrival), after `after`: for cursor pagination.
+/// Applications, the newest first, older than the one with the key `before`.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn after(db: impl PgExecutor<'_>, after: Option<Uuid>, limit: i64) -> Result<Vec<Application>> {
-    let rows = select_application!("where ($1::uuid is null or id > $1) order by id limit $2", after, limit)
+pub async fn newest(db: impl PgExecutor<'_>, before: Option<Uuid>, limit: i64) -> Result<Vec<Application>> {
+    let rows = select_application!("where ($1::uuid is null or id < $1) order by id desc limit $2", before, limit)
         .fetch_all(db)
         .await?;
     Ok(rows.into_iter().map(Application::from).collect())

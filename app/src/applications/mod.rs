@@ -17,8 +17,8 @@ mod words;
 
 pub use applicant::{Applicant, choices};
 pub use application::{
-    Application, Channel, PURPOSES, Session, Status, after, find, find_by_external_id, find_by_number, of_conversation,
-    of_customer, purpose_in_words,
+    Application, Channel, PURPOSES, Session, Status, find, find_by_external_id, find_by_number, newest,
+    of_conversation, of_customer, purpose_in_words,
 };
 pub use assessments::{
     Difference, Repetition, StoredAssessment, assessment, band_in_words, latest, proposal_in_words, repeat,

@@ -13,7 +13,7 @@ use crate::audit::{self, Actor, Entry};
 use crate::error::{FieldError, OnConstraint};
 use crate::live::{CREDIT, Event};
 use crate::server::App;
-use crate::{AppError, Result};
+use crate::{AppError, Result, webhooks};
 
 use super::application::{self, PURPOSES};
 use super::words::{self, CustomerWords};
@@ -260,6 +260,14 @@ pub async fn submit_within(connection: &mut PgConnection, engine: &Engine, new: 
     };
     let assessment_id = assessments::keep(connection, id, policy.id, &factors, &assessment).await?;
     let application = application::find(&mut *connection, id).await?;
+    let told = json!({
+        "application_id": application.id,
+        "number": application.number,
+        "external_id": application.external_id,
+        "band": assessment.band,
+        "proposal": assessment.proposal,
+    });
+    webhooks::record(&mut *connection, "application.submitted", &told).await?;
     let actor = new.submitted_by.unwrap_or_else(|| Actor::Customer {
         id: new.customer_id.map_or_else(|| format!("applicant {}", application.number), |id| id.to_string()),
     });

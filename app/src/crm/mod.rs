@@ -3,6 +3,7 @@
 //! Every handler is the same short story: the [`Client`] behind the token, its scope, the slice's own function,
 //! an answer in JSON. Errors are RFC 9457 problem documents. Every POST honours `Idempotency-Key`.
 
+mod applications;
 mod client;
 mod contacts;
 mod conversations;
@@ -36,6 +37,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .configure(token::routes)
             .configure(contacts::routes)
             .configure(conversations::routes)
+            .configure(applications::routes)
             .configure(understanding::routes)
             .configure(webhooks::routes),
     );

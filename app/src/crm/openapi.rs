@@ -6,7 +6,7 @@ use utoipa::openapi::security::{ClientCredentials, Flow, OAuth2, Scopes, Securit
 use utoipa::{Modify, OpenApi};
 
 use super::client::SCOPES;
-use super::{contacts, conversations, token, understanding, webhooks};
+use super::{applications, contacts, conversations, token, understanding, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -27,6 +27,9 @@ use super::{contacts, conversations, token, understanding, webhooks};
         conversations::messages,
         conversations::send,
         conversations::hand_off,
+        applications::list,
+        applications::submit,
+        applications::read,
         understanding::understand,
         webhooks::list,
         webhooks::create,
