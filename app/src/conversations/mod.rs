@@ -3,6 +3,7 @@
 //! [`store`] is the only module that writes conversations and messages. Whoever writes calls it inside a transaction,
 //! commits, and then announces what happened: an event is a hint, Postgres holds the truth.
 
+pub mod chat;
 mod conversation;
 mod message;
 pub mod store;

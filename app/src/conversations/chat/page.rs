@@ -1,0 +1,102 @@
+//! The page itself.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, ContentType};
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+use uuid::Uuid;
+
+use crate::Result;
+use crate::conversations::{Author, Conversation, MAX_CUSTOMER_CHARS, store};
+use crate::pages::{Frame, Refusals};
+use crate::server::App;
+
+use super::view::{MessageView, Standing, messages};
+use super::visitor::Visitor;
+
+/// The six wishes that are most common, as a customer would say them.
+const WISHES: [Wish; 6] = [
+    Wish { label: "Lost or stolen card", text: "I lost my card" },
+    Wish { label: "Where is my payment?", text: "Where is my transfer?" },
+    Wish { label: "A payment I do not know", text: "I want to dispute a charge" },
+    Wish { label: "Balance and payments", text: "What is my balance?" },
+    Wish { label: "Apply for a loan", text: "I want to apply for a loan" },
+    Wish { label: "Change my details", text: "I want to change my contact details" },
+];
+
+/// A button that says something.
+#[derive(Clone, Copy)]
+struct Wish {
+    label: &'static str,
+    text: &'static str,
+}
+
+#[derive(Template)]
+#[template(path = "chat/page.html")]
+struct ChatPage {
+    frame: Frame,
+    /// Makes a form that is sent twice one message.
+    form_key: String,
+    wishes: &'static [Wish],
+    messages: Vec<MessageView>,
+    number: Option<i64>,
+    last_seq: i64,
+    standing: Standing,
+    thanked: bool,
+    refusals: Refusals,
+    text: String,
+    comment: String,
+    most_chars: usize,
+}
+
+/// What was typed and refused, to be shown again.
+#[derive(Default)]
+pub(super) struct Refused {
+    pub(super) refusals: Refusals,
+    pub(super) text: String,
+    pub(super) comment: String,
+}
+
+/// `GET /`
+pub(super) async fn page(app: web::Data<App>, request: HttpRequest) -> Result<HttpResponse> {
+    let visitor = Visitor::of(&request);
+    render(&app, &visitor, Refused::default(), StatusCode::OK).await
+}
+
+/// The page with what was refused, if anything was.
+pub(super) async fn render(app: &App, visitor: &Visitor, refused: Refused, status: StatusCode) -> Result<HttpResponse> {
+    let conversation = store::find_by_visitor(&app.db, visitor.hash()).await?;
+    let template = filled(app, conversation.as_ref(), refused).await?;
+    let mut answer = HttpResponse::build(status)
+        .content_type(ContentType::html())
+        // The back button must not bring back a conversation of whoever used this browser before.
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .body(template.render()?);
+    visitor.greet(&mut answer, app.config.secure_cookies())?;
+    Ok(answer)
+}
+
+async fn filled(app: &App, conversation: Option<&Conversation>, refused: Refused) -> Result<ChatPage> {
+    let (shown, standing) = match conversation {
+        Some(conversation) => {
+            let stored = store::customer_messages_after(&app.db, conversation.id, 0).await?;
+            (messages(&stored), Standing::of(&app.db, conversation).await?)
+        }
+        None => (vec![MessageView::greeting(app.engine.dialogue().greeting())], Standing::nothing_yet()),
+    };
+    let begun = shown.iter().any(|message| message.author == Author::Customer);
+    Ok(ChatPage {
+        frame: Frame::public(&app.config.bank_name, "How can we help?"),
+        form_key: Uuid::new_v4().simple().to_string(),
+        wishes: if begun { &[] } else { &WISHES },
+        last_seq: shown.last().map_or(0, |message| message.seq),
+        messages: shown,
+        number: conversation.map(|conversation| conversation.number),
+        thanked: standing.ended && !standing.asks_satisfaction,
+        standing,
+        refusals: refused.refusals,
+        text: refused.text,
+        comment: refused.comment,
+        most_chars: MAX_CUSTOMER_CHARS,
+    })
+}
