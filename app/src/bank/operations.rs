@@ -1,16 +1,18 @@
 //! Operations that a customer confirmed in a conversation: checked again, performed once, receipted.
 
-use candor_engine::dialogue::{ContactChange, DisputeReason, Money, Operation, Receipt, Refusal};
+use candor_engine::Engine;
+use candor_engine::dialogue::{ContactChange, DisputeReason, LoanParticulars, Money, Operation, Receipt, Refusal};
 use chrono::NaiveDate;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use crate::AppError;
+use crate::applications::{self, Applicant, NewApplication, Submitted};
 use crate::audit::Actor;
 
 use super::calendar::{in_words, working_days_after};
-use super::postgres::Deed;
+use super::postgres::{Deed, Fact};
 use super::{cards, complaints, customers, disputes, payments};
 
 /// Working days until a replacement card arrives.
@@ -22,6 +24,7 @@ const COMPLAINT_DAYS: u32 = 15;
 
 /// Who asks, in which conversation, under which key.
 pub(super) struct Request<'a> {
+    pub(super) engine: &'a Engine,
     pub(super) conversation: Uuid,
     pub(super) customer: Option<Uuid>,
     pub(super) key: &'a str,
@@ -54,9 +57,27 @@ fn not_possible(text: impl Into<String>) -> Stop {
 struct Done {
     reference: Option<String>,
     text: String,
-    subject_kind: &'static str,
-    subject_id: String,
-    details: Value,
+    reasons: Vec<String>,
+    link: Option<String>,
+    record: Record,
+}
+
+/// What the audit log will tell.
+enum Record {
+    Fact { subject_kind: &'static str, subject_id: String, details: Value },
+    Application(Box<Submitted>),
+}
+
+impl Done {
+    fn new(text: String, subject_kind: &'static str, subject_id: impl ToString, details: Value) -> Self {
+        let record = Record::Fact { subject_kind, subject_id: subject_id.to_string(), details };
+        Self { reference: None, text, reasons: Vec::new(), link: None, record }
+    }
+
+    fn under(mut self, reference: String) -> Self {
+        self.reference = Some(reference);
+        self
+    }
 }
 
 /// Performs the operation in a savepoint of the turn's transaction: a refusal leaves no trace, and the turn goes on.
@@ -107,8 +128,8 @@ async fn in_savepoint(
     let receipt = Receipt {
         reference: done.reference.unwrap_or_else(|| format!("B-{number}")),
         text: done.text,
-        reasons: Vec::new(),
-        link: None,
+        reasons: done.reasons,
+        link: done.link,
     };
     sqlx::query!(
         "update bank_operations set receipt = $3 where conversation_id = $1 and key = $2",
@@ -119,18 +140,25 @@ async fn in_savepoint(
     .execute(&mut *savepoint)
     .await?;
     savepoint.commit().await?;
-    let by = request.customer.map_or_else(|| format!("conversation {}", request.conversation), |id| id.to_string());
-    let mut details = done.details;
-    if let Value::Object(fields) = &mut details {
-        fields.insert("conversation".to_owned(), json!(request.conversation));
-        fields.insert("reference".to_owned(), json!(receipt.reference));
-    }
-    let deed = Deed {
-        actor: Actor::Customer { id: by },
-        action: action(operation),
-        subject_kind: done.subject_kind,
-        subject_id: done.subject_id,
-        details,
+    let deed = match done.record {
+        Record::Application(submitted) => Deed::Application(submitted),
+        Record::Fact { subject_kind, subject_id, details } => {
+            let customer = request.customer.map(|id| id.to_string());
+            let mut details = details;
+            if let Value::Object(fields) = &mut details {
+                fields.insert("conversation".to_owned(), json!(request.conversation));
+                fields.insert("reference".to_owned(), json!(receipt.reference));
+            }
+            Deed::Own(Fact {
+                actor: Actor::Customer {
+                    id: customer.unwrap_or_else(|| format!("conversation {}", request.conversation)),
+                },
+                action: action(operation),
+                subject_kind,
+                subject_id,
+                details,
+            })
+        }
     };
     Ok((receipt, Some(deed)))
 }
@@ -142,14 +170,14 @@ fn action(operation: &Operation) -> &'static str {
         Operation::OrderReplacement { .. } => "card.ordered",
         Operation::OpenDispute { .. } => "dispute.opened",
         Operation::ChangeContact { .. } => "customer.contact_changed",
-        Operation::SubmitApplication { .. } => "application.submitted_by_chat",
+        Operation::SubmitApplication { .. } => "application.assessed",
         Operation::FileComplaint { .. } => "complaint.filed",
     }
 }
 
 async fn apply(connection: &mut PgConnection, request: &Request<'_>, operation: &Operation) -> Result<Done, Stop> {
-    if let Operation::FileComplaint { about, wish, .. } = operation {
-        return file_complaint(connection, request, about, wish).await;
+    if let Operation::FileComplaint { about, wish, reply_to } = operation {
+        return file_complaint(connection, request, about, wish, reply_to.as_deref()).await;
     }
     let Some(customer) = request.customer else {
         return Err(not_possible("I have to know who you are before I can do this."));
@@ -165,9 +193,9 @@ async fn apply(connection: &mut PgConnection, request: &Request<'_>, operation: 
             open_dispute(connection, request, customer, record(payment)?, *reason, explanation).await
         }
         Operation::ChangeContact { change } => change_contact(connection, customer, change).await,
-        Operation::SubmitApplication { .. } => Err(Stop::Refused(Refusal::NeedsPerson(
-            "I can not send an application from here at the moment. A colleague takes it from here.".to_owned(),
-        ))),
+        Operation::SubmitApplication { particulars } => {
+            submit_application(connection, request, customer, particulars).await
+        }
         Operation::FileComplaint { .. } => Err(not_possible("This complaint is filed already.")),
     }
 }
@@ -187,13 +215,8 @@ async fn block_card(connection: &mut PgConnection, customer: Uuid, card: Uuid, r
         )));
     }
     cards::block(connection, card.id, reason).await?;
-    Ok(Done {
-        reference: None,
-        text: format!("Your card ending {} is blocked. Nobody can pay with it any more.", card.last4),
-        subject_kind: "card",
-        subject_id: card.id.to_string(),
-        details: json!({ "last4": card.last4, "reason": reason }),
-    })
+    let text = format!("Your card ending {} is blocked. Nobody can pay with it any more.", card.last4);
+    Ok(Done::new(text, "card", card.id, json!({ "last4": card.last4, "reason": reason })))
 }
 
 async fn order_replacement(
@@ -217,13 +240,8 @@ async fn order_replacement(
     }
     let arrives_on = working_days_after(today, CARD_DAYS);
     cards::order_replacement(connection, customer, &card, arrives_on).await?;
-    Ok(Done {
-        reference: None,
-        text: format!("A new card is on its way to your address on record. It arrives by {}.", in_words(arrives_on)),
-        subject_kind: "card",
-        subject_id: card.id.to_string(),
-        details: json!({ "last4": card.last4, "arrives_on": arrives_on }),
-    })
+    let text = format!("A new card is on its way to your address on record. It arrives by {}.", in_words(arrives_on));
+    Ok(Done::new(text, "card", card.id, json!({ "last4": card.last4, "arrives_on": arrives_on })))
 }
 
 async fn open_dispute(
@@ -253,16 +271,12 @@ async fn open_dispute(
     };
     let amount = Money::new(payment.amount_minor, payment.currency.clone()).abs();
     let answer = in_words(working_days_after(request.today, DISPUTE_DAYS));
-    Ok(Done {
-        reference: Some(format!("D-{number}")),
-        text: format!(
-            "Your dispute D-{number} about {amount} to {} is open. We write to you by {answer}.",
-            payment.counterparty
-        ),
-        subject_kind: "dispute",
-        subject_id: number.to_string(),
-        details: json!({ "payment": payment.id, "reason": reason.as_str() }),
-    })
+    let text = format!(
+        "Your dispute D-{number} about {amount} to {} is open. We write to you by {answer}.",
+        payment.counterparty
+    );
+    let details = json!({ "payment": payment.id, "reason": reason.as_str() });
+    Ok(Done::new(text, "dispute", number, details).under(format!("D-{number}")))
 }
 
 async fn change_contact(connection: &mut PgConnection, customer: Uuid, change: &ContactChange) -> Result<Done, Stop> {
@@ -296,12 +310,41 @@ async fn change_contact(connection: &mut PgConnection, customer: Uuid, change: &
         }
         Err(error) => return Err(error.into()),
     }
+    Ok(Done::new(text, "customer", customer, json!({ "what": what })))
+}
+
+async fn submit_application(
+    connection: &mut PgConnection,
+    request: &Request<'_>,
+    customer: Uuid,
+    particulars: &LoanParticulars,
+) -> Result<Done, Stop> {
+    let known = customers::customer(&mut *connection, customer).await?;
+    let applicant = Applicant {
+        name: known.name,
+        email: known.email,
+        date_of_birth: Some(known.date_of_birth),
+        street: known.street,
+        city: known.city,
+        postcode: known.postcode,
+        ..Applicant::default()
+    };
+    let new = NewApplication::from_conversation(particulars, applicant, customer, request.conversation);
+    let submitted = match applications::submit_within(connection, request.engine, new).await {
+        Ok(submitted) => submitted,
+        Err(AppError::Invalid(fields)) => {
+            let words: Vec<&str> = fields.iter().map(|field| field.message.as_str()).collect();
+            return Err(not_possible(words.join(" ")));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let words = &submitted.customer_words;
     Ok(Done {
-        reference: None,
-        text,
-        subject_kind: "customer",
-        subject_id: customer.to_string(),
-        details: json!({ "what": what }),
+        reference: Some(submitted.application.number.to_string()),
+        text: format!("{}. {} {}", words.headline, words.text, words.next),
+        reasons: words.reasons.clone(),
+        link: Some(submitted.status_path()),
+        record: Record::Application(Box::new(submitted)),
     })
 }
 
@@ -310,22 +353,17 @@ async fn file_complaint(
     request: &Request<'_>,
     about: &str,
     wish: &str,
+    reply_to: Option<&str>,
 ) -> Result<Done, Stop> {
     let due = working_days_after(request.today, COMPLAINT_DAYS);
     let mut words = about.trim().to_owned();
-    if !wish.trim().is_empty() {
-        words.push_str("\nWhat would put it right: ");
-        words.push_str(wish.trim());
+    for (label, text) in [("What would put it right", wish), ("Answer to", reply_to.unwrap_or_default())] {
+        if !text.trim().is_empty() {
+            words.push_str(&format!("\n{label}: {}", text.trim()));
+        }
     }
     let number = complaints::file(connection, request.customer, request.conversation, &words, due).await?;
-    Ok(Done {
-        reference: Some(format!("CO-{number}")),
-        text: format!(
-            "Your complaint CO-{number} is with our complaints team. You have an answer by {}.",
-            in_words(due)
-        ),
-        subject_kind: "complaint",
-        subject_id: number.to_string(),
-        details: json!({}),
-    })
+    let text =
+        format!("Your complaint CO-{number} is with our complaints team. You have an answer by {}.", in_words(due));
+    Ok(Done::new(text, "complaint", number, json!({})).under(format!("CO-{number}")))
 }

@@ -1,9 +1,10 @@
 //! The bank as the dialogue sees it, over Postgres.
 
 use async_trait::async_trait;
+use candor_engine::Engine;
 use candor_engine::dialogue::{
-    Account, AccountKind, Bank, BankError, Card, CardStatus, Customer, CustomerId, IdentityClaim, LoanApplication,
-    Money, Operation, Payment, PaymentFilter, PaymentStatus, Receipt, Refusal, Who,
+    Account, AccountKind, ApplicationStatus, Bank, BankError, Card, CardStatus, Customer, CustomerId, IdentityClaim,
+    LoanApplication, Money, Operation, Payment, PaymentFilter, PaymentStatus, Receipt, Refusal, Who,
 };
 use chrono::NaiveDate;
 use serde_json::json;
@@ -11,6 +12,7 @@ use sqlx::{PgConnection, Postgres, Transaction};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
+use crate::applications::{self, CustomerState};
 use crate::audit::{self, Actor, Entry};
 use crate::{AppError, Result};
 
@@ -21,6 +23,7 @@ pub type SharedTransaction = Mutex<Transaction<'static, Postgres>>;
 
 /// The bank's records within the transaction of one conversation's turn.
 pub struct PostgresBank<'t> {
+    engine: &'t Engine,
     transaction: &'t SharedTransaction,
     conversation: Uuid,
     today: NaiveDate,
@@ -28,7 +31,15 @@ pub struct PostgresBank<'t> {
 }
 
 /// Something that the audit log will tell.
-pub(super) struct Deed {
+pub(super) enum Deed {
+    /// Of this slice.
+    Own(Fact),
+    /// A loan application was submitted.
+    Application(Box<applications::Submitted>),
+}
+
+/// A deed of this slice.
+pub(super) struct Fact {
     pub(super) actor: Actor,
     pub(super) action: &'static str,
     pub(super) subject_kind: &'static str,
@@ -39,27 +50,36 @@ pub(super) struct Deed {
 impl<'t> PostgresBank<'t> {
     /// The bank for one turn of `conversation`.
     #[must_use]
-    pub fn new(transaction: &'t SharedTransaction, conversation: Uuid, today: NaiveDate) -> Self {
-        Self { transaction, conversation, today, deeds: Mutex::new(Vec::new()) }
+    pub fn new(engine: &'t Engine, transaction: &'t SharedTransaction, conversation: Uuid, today: NaiveDate) -> Self {
+        Self { engine, transaction, conversation, today, deeds: Mutex::new(Vec::new()) }
     }
 
     /// Appends the audit entries of everything that was done. Call it last, with the connection of the same
-    /// transaction.
+    /// transaction. Returns the loan applications that were submitted, to be announced after the commit.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn finish(self, connection: &mut PgConnection) -> Result<()> {
+    pub async fn finish(self, connection: &mut PgConnection) -> Result<Vec<applications::Submitted>> {
+        let mut submitted = Vec::new();
         for deed in self.deeds.into_inner() {
-            let entry = Entry {
-                actor: &deed.actor,
-                action: deed.action,
-                subject_kind: deed.subject_kind,
-                subject_id: deed.subject_id,
-                details: deed.details,
-            };
-            audit::append(&mut *connection, entry).await?;
+            match deed {
+                Deed::Own(fact) => {
+                    let entry = Entry {
+                        actor: &fact.actor,
+                        action: fact.action,
+                        subject_kind: fact.subject_kind,
+                        subject_id: fact.subject_id,
+                        details: fact.details,
+                    };
+                    audit::append(&mut *connection, entry).await?;
+                }
+                Deed::Application(application) => {
+                    audit::append(&mut *connection, application.audit_entry()).await?;
+                    submitted.push(*application);
+                }
+            }
         }
-        Ok(())
+        Ok(submitted)
     }
 }
 
@@ -86,13 +106,13 @@ impl Bank for PostgresBank<'_> {
             .await
             .map_err(|error| unavailable(&error))?;
         if let Some(customer) = &found {
-            self.deeds.lock().await.push(Deed {
+            self.deeds.lock().await.push(Deed::Own(Fact {
                 actor: Actor::Customer { id: customer.id.to_string() },
                 action: "customer.identified",
                 subject_kind: "customer",
                 subject_id: customer.id.to_string(),
                 details: json!({ "conversation": self.conversation }),
-            });
+            }));
         }
         Ok(found.map(particulars))
     }
@@ -165,8 +185,8 @@ impl Bank for PostgresBank<'_> {
     }
 
     async fn applications(&self, customer: &CustomerId) -> Result<Vec<LoanApplication>, BankError> {
-        let _ = key(customer)?;
-        Ok(Vec::new())
+        let mut transaction = self.transaction.lock().await;
+        loans(&mut transaction, key(customer)?).await.map_err(|error| unavailable(&error))
     }
 
     async fn perform(
@@ -182,11 +202,42 @@ impl Bank for PostgresBank<'_> {
             None => None,
         };
         let mut transaction = self.transaction.lock().await;
-        let request = operations::Request { conversation: self.conversation, customer, key, today: self.today };
+        let request = operations::Request {
+            engine: self.engine,
+            conversation: self.conversation,
+            customer,
+            key,
+            today: self.today,
+        };
         let (receipt, deeds) = operations::perform(&mut transaction, &request, operation).await?;
         self.deeds.lock().await.extend(deeds);
         Ok(receipt)
     }
+}
+
+/// The customer's applications, in their own words.
+async fn loans(connection: &mut PgConnection, customer: Uuid) -> Result<Vec<LoanApplication>> {
+    let mut loans = Vec::new();
+    for application in applications::of_customer(&mut *connection, customer).await? {
+        let words = applications::customer_words(&mut *connection, &application).await?;
+        loans.push(LoanApplication {
+            reference: application.number.to_string(),
+            amount: application.amount(),
+            term_months: u32::try_from(application.term_months).unwrap_or_default(),
+            purpose: application.purpose_in_words().to_owned(),
+            received_on: application.received_at.date_naive(),
+            status: match words.state {
+                CustomerState::InReview => ApplicationStatus::InReview,
+                CustomerState::Documents => ApplicationStatus::Documents,
+                CustomerState::Approved => ApplicationStatus::Approved,
+                CustomerState::Declined => ApplicationStatus::Declined,
+                CustomerState::Withdrawn => ApplicationStatus::Withdrawn,
+            },
+            decide_by: words.decide_by,
+            reasons: words.reasons,
+        });
+    }
+    Ok(loans)
 }
 
 fn particulars(customer: customers::Customer) -> Customer {

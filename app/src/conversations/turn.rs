@@ -19,12 +19,13 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::Result;
+use crate::applications;
 use crate::bank::{self, PostgresBank, SharedTransaction};
 use crate::jobs::{self, Failure, Handler, Job};
 use crate::knowledge::PostgresKnowledge;
 use crate::server::App;
 
-use super::conversation::{Channel, Conversation, Status};
+use super::conversation::{Channel, Conversation, ResolvedBy, Status};
 use super::message::{Author, Message, NewMessage, customer_text};
 use super::store;
 
@@ -231,7 +232,7 @@ async fn assistant_turns(
 ) -> Result<Result<Vec<Message>, dialogue::Error>> {
     let today = bank::today();
     let shared: SharedTransaction = Mutex::new(transaction);
-    let bank = PostgresBank::new(&shared, conversation.id, today);
+    let bank = PostgresBank::new(&app.engine, &shared, conversation.id, today);
     let knowledge = PostgresKnowledge::new(&app.knowledge, &shared);
     let mut state = remembered(&mut **shared.lock().await, conversation, pending).await?;
     let mut written = Vec::new();
@@ -276,17 +277,23 @@ async fn assistant_turns(
     }
     let last = pending.last().map_or(0, |message| message.seq);
     // The guard of this lock must go before the transaction is taken out of it.
-    {
+    let submitted = {
         let mut connection = shared.lock().await;
         store::record_dialogue(&mut connection, conversation.id, &state, last).await?;
         if handed_off {
             store::set_status(&mut connection, conversation.id, Status::Waiting).await?;
+        } else if state.finished {
+            store::resolve(&mut connection, conversation.id, ResolvedBy::Assistant).await?;
         }
-        bank.finish(&mut connection).await?;
-    }
+        bank.finish(&mut connection).await?
+    };
     shared.into_inner().commit().await?;
-    if handed_off {
-        announce_waiting(app, conversation.id).await;
+    for application in &submitted {
+        applications::announce(app, application).await;
+    }
+    let moved = if handed_off { Some(Status::Waiting) } else { state.finished.then_some(Status::Resolved) };
+    if let Some(status) = moved {
+        announce_status(app, conversation.id, status).await;
     }
     Ok(Ok(written))
 }
@@ -362,6 +369,6 @@ async fn without_engine(
     Ok(vec![written])
 }
 
-async fn announce_waiting(app: &App, conversation: Uuid) {
-    store::announce(&app.live, conversation, "status", serde_json::json!({ "status": Status::Waiting })).await;
+async fn announce_status(app: &App, conversation: Uuid, status: Status) {
+    store::announce(&app.live, conversation, "status", serde_json::json!({ "status": status })).await;
 }

@@ -4,32 +4,16 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, ContentType};
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
+use candor_engine::dialogue::Choice;
 use uuid::Uuid;
 
 use crate::Result;
-use crate::conversations::{Author, Conversation, MAX_CUSTOMER_CHARS, store};
+use crate::conversations::{Author, Conversation, MAX_CUSTOMER_CHARS, PERSON_CHOICE, store};
 use crate::pages::{Frame, Refusals};
 use crate::server::App;
 
 use super::view::{MessageView, Standing, messages};
 use super::visitor::Visitor;
-
-/// The six wishes that are most common, as a customer would say them.
-const WISHES: [Wish; 6] = [
-    Wish { label: "Lost or stolen card", text: "I lost my card" },
-    Wish { label: "Where is my payment?", text: "Where is my transfer?" },
-    Wish { label: "A payment I do not know", text: "I want to dispute a charge" },
-    Wish { label: "Balance and payments", text: "What is my balance?" },
-    Wish { label: "Apply for a loan", text: "I want to apply for a loan" },
-    Wish { label: "Change my details", text: "I want to change my contact details" },
-];
-
-/// A button that says something.
-#[derive(Clone, Copy)]
-struct Wish {
-    label: &'static str,
-    text: &'static str,
-}
 
 #[derive(Template)]
 #[template(path = "chat/page.html")]
@@ -37,7 +21,7 @@ struct ChatPage {
     frame: Frame,
     /// Makes a form that is sent twice one message.
     form_key: String,
-    wishes: &'static [Wish],
+    wishes: Vec<Choice>,
     messages: Vec<MessageView>,
     number: Option<i64>,
     last_seq: i64,
@@ -47,6 +31,12 @@ struct ChatPage {
     text: String,
     comment: String,
     most_chars: usize,
+}
+
+/// The commonest wishes: what the greeting offers. The button for a person is always in view anyway.
+fn wishes(app: &App) -> Vec<Choice> {
+    let greeting = app.engine.dialogue().greeting();
+    greeting.choices().iter().filter(|choice| choice.value != PERSON_CHOICE).cloned().collect()
 }
 
 /// What was typed and refused, to be shown again.
@@ -88,7 +78,7 @@ async fn filled(app: &App, conversation: Option<&Conversation>, refused: Refused
     Ok(ChatPage {
         frame: Frame::public(&app.config.bank_name, "How can we help?"),
         form_key: Uuid::new_v4().simple().to_string(),
-        wishes: if begun { &[] } else { &WISHES },
+        wishes: if begun { Vec::new() } else { wishes(app) },
         last_seq: shown.last().map_or(0, |message| message.seq),
         messages: shown,
         number: conversation.map(|conversation| conversation.number),

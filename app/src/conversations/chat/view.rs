@@ -97,10 +97,11 @@ impl MessageView {
     }
 }
 
-/// The messages as shown: buttons only under the last of the bank's, while the customer has not answered.
+/// The messages as shown: buttons only under what the customer has not answered. The greeting's are the page's own.
 pub(super) fn messages(messages: &[Message]) -> Vec<MessageView> {
-    let answered = messages.iter().rev().find(|message| message.author == Author::Customer).map_or(0, |last| last.seq);
-    messages.iter().map(|message| MessageView::new(message, message.seq > answered)).collect()
+    let answered = messages.iter().rev().find(|message| message.author == Author::Customer).map(|last| last.seq);
+    let open = |message: &Message| answered.is_some_and(|answered| message.seq > answered);
+    messages.iter().map(|message| MessageView::new(message, open(message))).collect()
 }
 
 /// A message for the script.
