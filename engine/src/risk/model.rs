@@ -112,6 +112,16 @@ impl Model {
         Ok(Model { file, sha256: hex::encode(Sha256::digest(bytes)), ensemble, explainer, baseline })
     }
 
+    /// Reads a model file from disk.
+    ///
+    /// # Errors
+    /// When it cannot be read or is no model.
+    pub fn read(path: &std::path::Path) -> Result<Model, ModelError> {
+        let bytes =
+            std::fs::read(path).map_err(|error| ModelError::Unreadable(format!("{}: {error}", path.display())))?;
+        Model::load(&bytes)
+    }
+
     /// The demonstration model compiled into the program.
     ///
     /// # Errors
