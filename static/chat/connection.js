@@ -3,7 +3,7 @@
 const POLL_MS = 3000;
 // A stream that does not open within this time is helped out by asking.
 const PATIENCE_MS = 6000;
-const WORDS = { live: "live", reconnecting: "reconnecting", polling: `refreshing every ${POLL_MS / 1000} s`, off: "not connected" };
+const WORDS = { live: "live", reconnecting: "reconnecting", polling: `refreshing every ${POLL_MS / 1000} s` };
 
 /**
  * @param {HTMLElement} dot where the state is shown
@@ -17,8 +17,10 @@ export function connection(dot, on) {
 
   function show(next) {
     state = next;
+    dot.hidden = false;
     dot.textContent = WORDS[next];
-    dot.dataset.state = next === "live" ? "live" : next === "off" ? "off" : "reconnecting";
+    dot.dataset.state = next === "live" ? "live" : "reconnecting";
+    dot.classList.remove("off");
   }
 
   function stopPolling() {

@@ -92,5 +92,16 @@ export function messageLog(chat) {
     item.append(note);
   }
 
+  // "just now" is true for a while only.
+  const told = (seconds) => seconds < 45 ? "just now"
+    : seconds < 3600 ? `${Math.max(1, Math.floor(seconds / 60))} min ago`
+    : seconds < 86400 ? `${Math.floor(seconds / 3600)} h ago` : null;
+  setInterval(() => {
+    for (const time of list.querySelectorAll("time")) {
+      const words = told((Date.now() - Date.parse(time.dateTime)) / 1000);
+      if (words && time.textContent !== words) time.textContent = words;
+    }
+  }, 20000);
+
   return { show, showPending, showUnsent, lastSeq, toEnd };
 }

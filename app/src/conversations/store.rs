@@ -35,14 +35,16 @@ macro_rules! select_conversation {
     };
 }
 
-/// `query_as!` over the columns of [`Message`], with the rest of the statement given.
+/// `query_as!` over the columns of [`Message`], with the rest of the statement given. The `!` are needed: Postgres may
+/// plan the join from the other side, and then every column looks as if it could be null.
 macro_rules! select_message {
     ($rest:literal $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
             Message,
-            r#"select m.id, m.conversation_id, m.seq, m.author as "author: Author", m.person_id,
-                      p.name as "person_name?", m.text, m.understanding, m.action, m.model_version, m.choice, m.client_key,
-                      m.for_customer, m.created_at
+            r#"select m.id as "id!", m.conversation_id as "conversation_id!", m.seq as "seq!",
+                      m.author as "author!: Author", m.person_id, p.name as "person_name?", m.text as "text!",
+                      m.understanding, m.action, m.model_version, m.choice, m.client_key,
+                      m.for_customer as "for_customer!", m.created_at as "created_at!"
                from messages m left join people p on p.id = m.person_id "# + $rest
             $(, $argument)*
         )
