@@ -1,6 +1,6 @@
 //! The bank's records as the dialogue sees them.
 //!
-//! The web application implements [`Bank`] over Postgres; an in-memory bank implements it for evaluation.
+//! The web application implements [`Bank`] over Postgres; [`super::memory::MemoryBank`] implements it for evaluation.
 
 use async_trait::async_trait;
 use chrono::NaiveDate;

@@ -1,6 +1,6 @@
 //! Nets under the encoder: the few phrases whose meaning inside a flow must never be missed or mistaken.
 
-use super::answer::{Word, find_phrase, words};
+use super::answer::{Word, find_exactly, words};
 
 const YES: &[&str] = &[
     "yes",
@@ -325,7 +325,7 @@ const GOODBYE: &[&str] = &[
 ];
 
 fn any(words: &[Word], phrases: &[&str]) -> bool {
-    phrases.iter().any(|phrase| find_phrase(words, phrase).is_some())
+    phrases.iter().any(|phrase| find_exactly(words, phrase).is_some())
 }
 
 /// Whether the text begins with one of the phrases, and where the longest of them ends (in words).
@@ -345,6 +345,8 @@ fn is_filler(word: &str) -> bool {
     matches!(
         word,
         "please"
+            | "that's"
+            | "thats"
             | "thanks"
             | "thank"
             | "you"
@@ -591,8 +593,8 @@ pub(super) fn wants_person(text: &str) -> bool {
 
 /// Whether a word of reaching stands shortly before a word for a person: "talk to … someone", not "someone … I want".
 fn reaches_person(words: &[Word]) -> bool {
-    let person = PERSON.iter().filter_map(|phrase| find_phrase(words, phrase)).map(|span| span.start).max();
-    let reach = REACH.iter().filter_map(|phrase| find_phrase(words, phrase)).map(|span| span.end).min();
+    let person = PERSON.iter().filter_map(|phrase| find_exactly(words, phrase)).map(|span| span.start).max();
+    let reach = REACH.iter().filter_map(|phrase| find_exactly(words, phrase)).map(|span| span.end).min();
     match (reach, person) {
         (Some(reach), Some(person)) => reach <= person && person - reach <= 24,
         _ => false,
@@ -607,7 +609,8 @@ pub(super) fn insults(text: &str) -> bool {
 /// Words that announce a correction.
 pub(super) fn corrects(text: &str) -> bool {
     let words = words(text);
-    begins(&words, &["no", "nope"]).is_some_and(|length| words.len() > length) || any(&words, FIXING)
+    let words = skip_interjections(&words);
+    begins(words, &["no", "nope"]).is_some_and(|length| words.len() > length) || any(words, FIXING)
 }
 
 /// A wish to have something undone that was done.

@@ -15,11 +15,15 @@ mod lexicon;
 mod manager;
 mod money;
 mod operation;
+#[cfg(test)]
+mod scenarios_test;
 mod state;
 mod summary;
 mod words;
 
+pub mod evaluate;
 pub mod flow;
+pub mod memory;
 
 pub use action::{Action, Choice, Citation, HandOffReason, SummaryCard, SummaryRow};
 pub use bank::{

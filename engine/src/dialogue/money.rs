@@ -34,7 +34,7 @@ impl fmt::Display for Money {
         let digits = (cents / 100).to_string();
         let mut whole = String::new();
         for (place, digit) in digits.chars().enumerate() {
-            if place > 0 && (digits.len() - place) % 3 == 0 {
+            if place > 0 && (digits.len() - place).is_multiple_of(3) {
                 whole.push(',');
             }
             whole.push(digit);

@@ -184,12 +184,12 @@ impl State {
         self.stack.iter().map(|run| run.flow.as_str())
     }
 
-    /// The filled slots of the flows that are running, by name: the value as operations know it. For records this is
-    /// the record's key; a field is named `slot.field`.
+    /// The filled slots of the flow that is being worked on, by name: the value as operations know it. For records this
+    /// is the record's key; a field is named `slot.field`. What was said to be identified is not among them.
     #[must_use]
     pub fn slots(&self) -> BTreeMap<String, String> {
         let mut slots = BTreeMap::new();
-        for run in &self.stack {
+        if let Some(run) = self.stack.iter().rev().find(|run| run.flow != IDENTIFY) {
             for (name, value) in &run.slots {
                 slots.insert(name.clone(), value.value.clone());
                 for (field, text) in &value.fields {

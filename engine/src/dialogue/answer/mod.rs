@@ -18,7 +18,7 @@ pub(super) use contact::{email, last4, phone, postcode, who};
 pub(super) use date::{birthday, recent_day, shown as date_shown};
 pub(super) use duration::{months, shown as months_shown};
 pub(super) use number::{Amount, amounts, money_shown};
-pub(super) use words::{Word, find_phrase, has_cue, similar, stem, words};
+pub(super) use words::{Word, find_exactly, find_phrase, has_cue, similar, stem, words};
 
 use super::flow::{Slot, SlotKind};
 use super::lexicon;
@@ -94,7 +94,17 @@ pub(super) fn read(slot: &Slot, text: &str, listening: Listening, today: NaiveDa
         }
         SlotKind::Email => email(text).map(|(value, span)| Found::new(value.clone(), value, span)),
         SlotKind::Phone => phone(text, asked).map(|(value, span)| Found::new(value.clone(), value, span)),
-        SlotKind::Postcode => postcode(text, asked).map(|(value, span)| Found::new(value.clone(), value, span)),
+        SlotKind::Postcode => {
+            // A birthday's year or a customer number is no postcode.
+            let mut rest = text.to_owned();
+            let others = [birthday(text, today).map(|(_, span)| span), who(text, false).map(|(_, span)| span)];
+            for span in others.into_iter().flatten() {
+                if rest.get(span.clone()).is_some() {
+                    rest.replace_range(span.clone(), &" ".repeat(span.len()));
+                }
+            }
+            postcode(&rest, asked).map(|(value, span)| Found::new(value.clone(), value, span))
+        }
         SlotKind::Who => who(text, asked).map(|(value, span)| Found::new(value.clone(), value, span)),
         SlotKind::Card { .. } | SlotKind::Payment { .. } | SlotKind::Application => None,
     }

@@ -189,8 +189,11 @@ impl<'m> Exchange<'m> {
             return Ok(After::Pass);
         }
         let first = self.run_mut().is_some_and(|run| run.tried.insert(slot.name.clone()));
-        if first && self.fill_from_heard(slot).await? {
-            return Ok(After::Again);
+        if first {
+            match self.fill_from_heard(slot).await? {
+                After::Pass => {}
+                after => return Ok(after),
+            }
         }
         if slot.kind.is_record() {
             let records: Vec<Record> = self.records(slot).await?.into_iter().filter(|record| record.fits).collect();
@@ -256,10 +259,14 @@ impl<'m> Exchange<'m> {
     }
 
     /// Looks for a slot's value in what the customer wrote before anything was asked.
-    async fn fill_from_heard(&mut self, slot: &'m Slot) -> Result<bool, BankError> {
+    async fn fill_from_heard(&mut self, slot: &'m Slot) -> Result<After, BankError> {
         let heard = self.run().map(|run| run.heard.clone()).unwrap_or_default();
         for (at, heard) in heard.iter().enumerate() {
-            if !slot.open && !(hinted(slot, &heard.text) && !slot.hints.is_empty()) {
+            let named = !slot.hints.is_empty() && hinted(slot, &heard.text);
+            if !slot.open && !named {
+                continue;
+            }
+            if self.belongs_to_other(slot, &heard.text) {
                 continue;
             }
             // Parts that already gave a value are blanked out.
@@ -277,15 +284,20 @@ impl<'m> Exchange<'m> {
                         if super::super::lexicon::means_all(&text) {
                             self.queue_others(slot).await?;
                         }
-                        return Ok(true);
+                        return Ok(After::Again);
                     }
                     Resolved::Several(records) if super::super::lexicon::means_all(&text) => {
                         if let Some(record) = records.first() {
                             let value = record.value(heard.seq);
                             self.fill(slot, value);
                             self.queue_others(slot).await?;
-                            return Ok(true);
+                            return Ok(After::Again);
                         }
+                    }
+                    Resolved::Several(records) => {
+                        let question = self.question(slot);
+                        self.ask_record(slot, &records, &question);
+                        return Ok(After::Stop);
                     }
                     _ => {}
                 }
@@ -300,10 +312,19 @@ impl<'m> Exchange<'m> {
                 if takes && let Some(heard) = self.run_mut().and_then(|run| run.heard.get_mut(at)) {
                     heard.used.push((found.span.start, found.span.end));
                 }
-                return Ok(true);
+                return Ok(After::Again);
             }
         }
-        Ok(false)
+        Ok(After::Pass)
+    }
+
+    /// Whether an amount that was heard is another slot's: "I want a loan, I earn 2400 a month" names an income, and
+    /// nothing of what is to be borrowed.
+    fn belongs_to_other(&self, slot: &Slot, text: &str) -> bool {
+        let money = |slot: &Slot| matches!(slot.kind, SlotKind::Money { .. });
+        let Some(flow) = self.flow().filter(|_| money(slot)) else { return false };
+        let of_other = flow.slots.iter().any(|other| other.name != slot.name && money(other) && hinted(other, text));
+        of_other && !hinted(slot, text)
     }
 
     /// What a confirmation is bound to: the step and every value at that moment.

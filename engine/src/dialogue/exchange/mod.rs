@@ -67,7 +67,7 @@ impl<'m> Exchange<'m> {
         self.begin();
         if self.state.handed_off {
             self.say(self.manager.words.waiting.clone());
-        } else if lexicon::is_chinese(self.input.text) {
+        } else if self.input.choice.is_none() && lexicon::is_chinese(self.input.text) {
             self.answer_in_chinese();
         } else {
             match self.input.choice {

@@ -81,7 +81,7 @@ impl Exchange<'_> {
                 payments
                     .into_iter()
                     .map(|payment| {
-                        let fits = kinds.is_empty() || kinds.iter().any(|kind| *kind == payment.kind);
+                        let fits = kinds.is_empty() || kinds.contains(&payment.kind);
                         payment_record(payment, fits, today)
                     })
                     .collect()
@@ -241,7 +241,7 @@ fn card_by_words(text: &str, fitting: &[Record], all: &[Record]) -> Resolved {
         };
     }
     let among = words(text);
-    let says = |kind: &str| among.iter().any(|word| similar(&word.text, kind));
+    let says = |kind: &str| among.iter().any(|word| word.text.starts_with(kind) || similar(&word.text, kind));
     let kind = match (says("debit"), says("credit")) {
         (true, false) => "debit",
         (false, true) => "credit",

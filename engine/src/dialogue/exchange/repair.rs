@@ -176,6 +176,15 @@ impl<'m> Exchange<'m> {
         self.correct(text).await
     }
 
+    /// Corrects an earlier slot that the words name. Says whether they did.
+    pub(super) async fn correct_named(&mut self, text: &str) -> Result<bool, BankError> {
+        let among = words(text);
+        let named = self.flow().zip(self.run()).is_some_and(|(flow, run)| {
+            flow.slots.iter().any(|slot| run.slots.contains_key(&slot.name) && names(slot, &among))
+        });
+        Ok(named && !lexicon::is_question(text) && self.correct(text).await?)
+    }
+
     /// Corrects an earlier slot from the words, if they name one or hold another value for one. Says whether they did.
     pub(super) async fn correct(&mut self, text: &str) -> Result<bool, BankError> {
         let Some((flow, run)) = self.flow().zip(self.run().cloned()) else { return Ok(false) };

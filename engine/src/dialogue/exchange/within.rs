@@ -180,7 +180,7 @@ impl<'m> Exchange<'m> {
         let (today, currency) = (self.input.today, self.manager.words.currency.as_str());
         let heard = without_negated(text);
         let Some(found) = read(slot, &heard, Listening::Asked, today, currency) else {
-            return self.overhear(text).await;
+            return Ok(self.overhear(text).await? || self.correct_named(text).await?);
         };
         let value = self.value(&found);
         self.fill(slot, value);
