@@ -18,9 +18,7 @@ pub mod knowledge;
 pub mod limits;
 pub mod live;
 pub mod logging;
-pub mod monitoring;
 pub mod pages;
-pub mod replicas;
 pub mod server;
 pub mod webhooks;
 

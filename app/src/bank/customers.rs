@@ -1,5 +1,7 @@
 //! Customers: finding them, identifying the person who writes, and how they are reached.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 use sqlx::{PgConnection, PgExecutor};
@@ -103,6 +105,15 @@ pub struct Wanted<'a> {
     pub external_id: Option<&'a str>,
     /// Older than the customer with this key.
     pub before: Option<Uuid>,
+}
+
+/// The names of several customers, by key.
+///
+/// # Errors
+/// When the database fails.
+pub async fn names(db: impl PgExecutor<'_>, ids: &[Uuid]) -> Result<HashMap<Uuid, String>> {
+    let rows = sqlx::query!("select id, name from customers where id = any($1)", ids).fetch_all(db).await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
 }
 
 /// Customers, the newest first.

@@ -18,7 +18,7 @@ pub use calendar::{in_words, today, working_days_after};
 pub use cards::{Card, cards};
 pub use complaints::{Complaint, complaints};
 pub use customers::{
-    Contact, Customer, NewCustomer, Wanted, create, customer, customer_by_number, newest, next_number,
+    Contact, Customer, NewCustomer, Wanted, create, customer, customer_by_number, names, newest, next_number,
     search_customers, update_contact,
 };
 pub use disputes::{Dispute, disputes};

@@ -5,6 +5,7 @@
 
 pub mod chat;
 mod conversation;
+pub mod desk;
 mod message;
 pub mod store;
 mod turn;

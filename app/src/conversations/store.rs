@@ -82,7 +82,38 @@ pub async fn find(db: impl PgExecutor<'_>, id: Uuid) -> Result<Conversation> {
     select_conversation!("where id = $1", id).fetch_optional(db).await?.ok_or(AppError::NotFound("This conversation"))
 }
 
-/// The same, locked until the transaction ends.
+/// The conversation with the number people use.
+///
+/// # Errors
+/// [`AppError::NotFound`] when there is none.
+pub async fn find_by_number(db: impl PgExecutor<'_>, number: i64) -> Result<Conversation> {
+    select_conversation!("where number = $1", number)
+        .fetch_optional(db)
+        .await?
+        .ok_or(AppError::NotFound("This conversation"))
+}
+
+/// A customer's conversations other than `except`, newest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn of_customer(
+    db: impl PgExecutor<'_>,
+    customer: Uuid,
+    except: Uuid,
+    limit: i64,
+) -> Result<Vec<Conversation>> {
+    Ok(select_conversation!(
+        "where customer_id = $1 and id <> $2 order by created_at desc limit $3",
+        customer,
+        except,
+        limit
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// The same as [`find`], locked until the transaction ends.
 ///
 /// # Errors
 /// [`AppError::NotFound`] when there is none.
@@ -189,6 +220,20 @@ pub async fn append(connection: &mut PgConnection, conversation: Uuid, new: NewM
         webhooks::record(connection, "message.created", &told).await?;
     }
     Ok(Appended { message, fresh: true })
+}
+
+/// Whether a message with that sender's key is there already.
+///
+/// # Errors
+/// When the database fails.
+pub async fn has_client_key(db: impl PgExecutor<'_>, conversation: Uuid, key: &str) -> Result<bool> {
+    Ok(sqlx::query_scalar!(
+        r#"select exists (select from messages where conversation_id = $1 and client_key = $2) as "exists!""#,
+        conversation,
+        key,
+    )
+    .fetch_one(db)
+    .await?)
 }
 
 /// Brings the conversation's own row up to date with a message that was just inserted.
@@ -417,6 +462,59 @@ pub async fn assign(connection: &mut PgConnection, conversation: Uuid, person: U
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Holds for a person whichever conversation has waited longest for one, and answers with its number.
+///
+/// Whoever already holds one gets that one again. Two who ask at once get different ones: a conversation that somebody
+/// else is just taking is skipped, not waited for. A hold that ran out is none.
+///
+/// # Errors
+/// When the database fails.
+pub async fn hold_next(connection: &mut PgConnection, person: Uuid, minutes: i32) -> Result<Option<Conversation>> {
+    let held = select_conversation!(
+        "where status = 'waiting' and assignee_id = $1 and assignee_hold_until > now()
+         order by waiting_since limit 1",
+        person
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    if held.is_some() {
+        return Ok(held);
+    }
+    let next = sqlx::query_scalar!(
+        "update conversations set assignee_id = $1, assignee_hold_until = now() + make_interval(mins => $2)
+         where id = (select id from conversations
+                     where status = 'waiting' and (assignee_id is null or assignee_hold_until <= now())
+                     order by waiting_since, id limit 1
+                     for update skip locked)
+         returning id",
+        person,
+        minutes,
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    match next {
+        Some(id) => Ok(Some(find(connection, id).await?)),
+        None => Ok(None),
+    }
+}
+
+/// Lets a hold last `minutes` from now, if the person still has it. Answers whether so.
+///
+/// # Errors
+/// When the database fails.
+pub async fn prolong_hold(db: impl PgExecutor<'_>, conversation: Uuid, person: Uuid, minutes: i32) -> Result<bool> {
+    let done = sqlx::query!(
+        "update conversations set assignee_hold_until = now() + make_interval(mins => $3)
+         where id = $1 and assignee_id = $2 and status = 'waiting' and assignee_hold_until > now()",
+        conversation,
+        person,
+        minutes,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() > 0)
 }
 
 /// Ends the conversation. Ending it again changes nothing.

@@ -4,4 +4,3 @@ mod process;
 
 mod command_line;
 mod private_postgres;
-mod replicas;

@@ -1,3 +1,4 @@
 //! The program as its callers meet it: HTTP against the real server. A slice adds its module here.
 
+mod desk;
 mod platform;
