@@ -18,7 +18,9 @@ pub mod knowledge;
 pub mod limits;
 pub mod live;
 pub mod logging;
+pub mod manage;
 pub mod pages;
+pub mod reports;
 pub mod server;
 pub mod webhooks;
 

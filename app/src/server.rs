@@ -66,6 +66,7 @@ impl App {
 pub fn routes(config: &mut web::ServiceConfig) {
     config.configure(crate::pages::routes);
     config.configure(crate::accounts::routes).configure(crate::audit::routes);
+    config.configure(crate::manage::routes).configure(crate::reports::routes);
     config.configure(crate::conversations::chat::routes);
     config.configure(crate::knowledge::routes);
     config.configure(crate::crm::routes);

@@ -11,7 +11,7 @@ mod throttle;
 
 use actix_web::web;
 
-pub use password::{PASSWORD_MIN, hash_password, password_problem, verify_password};
+pub use password::{PASSWORD_MIN, first_password, hash_password, password_problem, verify_password};
 pub use people::{Colleague, NewPerson, change_role, colleague, create_person, everybody, set_active, set_password};
 pub use person::{Person, Role};
 pub use same_origin::same_origin;

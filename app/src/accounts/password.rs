@@ -23,6 +23,22 @@ pub fn password_problem(password: &str) -> Option<String> {
     }
 }
 
+/// A password to begin with: 16 letters and digits that can not be mistaken for each other, about 79 bits.
+#[must_use]
+pub fn first_password() -> String {
+    use rand::seq::IndexedRandom;
+    const LETTERS: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
+    let mut rng = rand::rng();
+    let mut password = String::with_capacity(19);
+    for place in 0..16 {
+        if place > 0 && place % 4 == 0 {
+            password.push('-');
+        }
+        password.extend(LETTERS.choose(&mut rng).copied().map(char::from));
+    }
+    password
+}
+
 /// 19 MiB, two passes, one lane: the OWASP minimum for Argon2id, about 25 ms of one core.
 fn hasher() -> Result<Argon2<'static>> {
     let params = Params::new(19 * 1024, 2, 1, None).map_err(|error| AppError::Internal(error.to_string()))?;
@@ -90,6 +106,14 @@ mod tests {
         assert!(verify_password("correct horse battery", Some(stored.clone())).await.unwrap());
         assert!(!verify_password("correct horse", Some(stored)).await.unwrap());
         assert!(!verify_password("nobody signs in with this", None).await.unwrap());
+    }
+
+    #[test]
+    fn a_first_password_is_long_enough_and_never_the_same() {
+        let made = first_password();
+        assert_eq!(made.len(), 19, "{made}");
+        assert!(password_problem(&made).is_none());
+        assert_ne!(made, first_password());
     }
 
     #[test]

@@ -32,6 +32,33 @@ pub enum Role {
 }
 
 impl Role {
+    /// Every role.
+    pub const ALL: [Self; 5] = [Self::Agent, Self::Officer, Self::SeniorOfficer, Self::Auditor, Self::Manager];
+
+    /// As stored and sent in forms.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Officer => "officer",
+            Self::SeniorOfficer => "senior_officer",
+            Self::Auditor => "auditor",
+            Self::Manager => "manager",
+        }
+    }
+
+    /// What the role does, in a few words.
+    #[must_use]
+    pub fn does(self) -> &'static str {
+        match self {
+            Self::Agent => "talks with customers",
+            Self::Officer => "decides applications",
+            Self::SeniorOfficer => "decides applications and seconds others' decisions",
+            Self::Auditor => "reads everything, changes nothing",
+            Self::Manager => "keeps policies, articles, people and API clients",
+        }
+    }
+
     /// The role in words.
     #[must_use]
     pub fn label(self) -> &'static str {

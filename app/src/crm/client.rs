@@ -6,7 +6,8 @@ use std::pin::Pin;
 use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest, web};
-use sqlx::PgConnection;
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::accounts::{random_token, token_hash};
@@ -68,6 +69,51 @@ pub async fn create_client(
     .execute(connection)
     .await?;
     Ok(NewClient { id, client_id, secret })
+}
+
+/// A client as the manager's list shows it.
+#[derive(Debug, Clone)]
+pub struct ListedClient {
+    /// The row's id.
+    pub id: Uuid,
+    /// Public identifier.
+    pub client_id: String,
+    /// Name given by the manager who made it.
+    pub name: String,
+    /// What it may ask for.
+    pub scopes: Vec<String>,
+    /// Whether it still gets tokens.
+    pub active: bool,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it last got a token.
+    pub last_used_at: Option<DateTime<Utc>>,
+}
+
+/// All clients, active ones first, by name.
+///
+/// # Errors
+/// When the database fails.
+pub async fn clients(db: &PgPool) -> Result<Vec<ListedClient>> {
+    Ok(sqlx::query_as!(
+        ListedClient,
+        "select id, client_id, name, scopes, active, created_at, last_used_at from api_clients
+         order by active desc, lower(name), id",
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// Ends a client's access in the caller's transaction: it gets no more tokens, and those it has no longer count.
+/// Returns its name.
+///
+/// # Errors
+/// [`AppError::NotFound`] when there is no active client with this id.
+pub async fn deactivate_client(connection: &mut PgConnection, id: Uuid) -> Result<String> {
+    sqlx::query_scalar!("update api_clients set active = false where id = $1 and active returning name", id)
+        .fetch_optional(connection)
+        .await?
+        .ok_or(AppError::NotFound("This API client"))
 }
 
 /// The client behind a request's access token.

@@ -15,7 +15,7 @@ mod token;
 mod understanding;
 mod webhooks;
 
-pub use client::{Client, NewClient, SCOPES, create_client};
+pub use client::{Client, ListedClient, NewClient, SCOPES, clients, create_client, deactivate_client};
 pub use openapi::document;
 pub use token::SigningKey;
 

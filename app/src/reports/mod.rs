@@ -1,0 +1,22 @@
+//! What managers and auditors read: figures over conversations and decisions.
+//!
+//! A report reads across slices by its nature. So this is the one slice whose queries touch the tables of others, and
+//! it only ever reads.
+
+mod attention;
+mod conversations;
+mod credit;
+mod page;
+mod plot;
+mod report;
+
+use actix_web::web;
+
+pub use attention::{Attention, attention};
+
+/// `/manage/reports` and each report as CSV.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .route("/manage/reports", web::get().to(page::page))
+        .route("/manage/reports/{name}.csv", web::get().to(page::csv));
+}
