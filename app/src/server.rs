@@ -9,13 +9,15 @@ use candor_engine::Engine;
 use sqlx::PgPool;
 use tokio::sync::OnceCell;
 
-use crate::Result;
 use crate::config::Config;
 use crate::crm::SigningKey;
 use crate::jobs::Handlers;
 use crate::limits::{self, Limits};
 use crate::live::presence::{self, PresentPeople};
 use crate::live::{self, Live};
+use crate::monitoring::Metrics;
+use crate::replicas::Redis;
+use crate::{AppError, Result};
 
 /// What every handler may use.
 pub struct App {
@@ -31,6 +33,10 @@ pub struct App {
     pub limits: Limits,
     /// Who looks at what.
     pub presence: PresentPeople,
+    /// What replicas share, where it is configured.
+    pub redis: Option<Redis>,
+    /// What is counted as it happens.
+    pub metrics: Metrics,
     /// Passages of the published articles.
     pub knowledge: crate::knowledge::Index,
     /// Signs and verifies the access tokens of the API; see [`App::token_key`].
@@ -39,18 +45,31 @@ pub struct App {
 
 impl App {
     /// Puts the parts together: shared through Redis where it is configured, in this process otherwise.
-    #[must_use]
-    pub fn new(config: Config, db: PgPool, engine: Engine) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// When a configured Redis can not be reached.
+    pub async fn assemble(config: Config, db: PgPool, engine: Engine) -> Result<Self> {
+        let mut app = Self {
             config,
             db,
             engine,
             live: Arc::new(live::InProcess::default()),
             limits: Arc::new(limits::InProcess::default()),
             presence: Arc::new(presence::InProcess::default()),
+            redis: None,
+            metrics: Metrics::new().map_err(|error| AppError::Internal(error.to_string()))?,
             knowledge: crate::knowledge::Index::default(),
             token_key: OnceCell::new(),
+        };
+        if let Some(url) = &app.config.redis_url {
+            let unreachable = |error| AppError::Unavailable(format!("redis_url: Redis can not be reached: {error}"));
+            let redis = Redis::connect(url).await.map_err(unreachable)?;
+            app.live = Arc::new(live::Shared::subscribe(redis.clone()).await.map_err(unreachable)?);
+            app.limits = Arc::new(limits::Shared::new(redis.clone()));
+            app.presence = Arc::new(presence::Shared::new(redis.clone()));
+            app.redis = Some(redis);
         }
+        Ok(app)
     }
 
     /// The key of the API's access tokens, read on first use.
@@ -64,7 +83,7 @@ impl App {
 
 /// Every route of the program.
 pub fn routes(config: &mut web::ServiceConfig) {
-    config.configure(crate::pages::routes);
+    config.configure(crate::pages::routes).configure(crate::monitoring::routes);
     config.configure(crate::accounts::routes).configure(crate::audit::routes);
     config.configure(crate::manage::routes).configure(crate::reports::routes);
     config.configure(crate::conversations::chat::routes);
@@ -91,6 +110,8 @@ pub fn serve(app: web::Data<App>, listener: TcpListener, workers: usize) -> std:
             .wrap(from_fn(crate::pages::error_pages))
             .wrap(Compress::default())
             .wrap(NormalizePath::trim())
+            .wrap(from_fn(crate::monitoring::security_headers))
+            .wrap(from_fn(crate::monitoring::observe))
             .configure(routes)
     })
     .workers(workers)

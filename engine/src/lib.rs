@@ -42,6 +42,9 @@ pub enum EngineError {
         /// What was wrong.
         reason: String,
     },
+    /// The risk model's file is broken.
+    #[error("the risk model can not be used: {0}")]
+    Risk(#[from] risk::ModelError),
     /// A flow of the dialogue is wrong; the message names file and line.
     #[error("the dialogue's flows can not be used: {0}")]
     Dialogue(#[from] dialogue::flow::FlowError),
@@ -80,6 +83,7 @@ pub struct Engine {
 struct Shared {
     queue_capacity: usize,
     dialogue: dialogue::Manager,
+    risk: risk::Model,
 }
 
 impl Engine {
@@ -89,7 +93,11 @@ impl Engine {
     /// [`EngineError::Model`] when a folder is missing or inconsistent, [`EngineError::Worker`] when no thread can start.
     pub fn load(options: &Options) -> Result<Self, EngineError> {
         let dialogue = dialogue::Manager::shipped()?;
-        Ok(Self { shared: Arc::new(Shared { queue_capacity: options.queue_capacity, dialogue }) })
+        let risk = match &options.weights {
+            None => risk::Model::shipped()?,
+            Some(folder) => risk::Model::read(&folder.join("risk").join("model.json"))?,
+        };
+        Ok(Self { shared: Arc::new(Shared { queue_capacity: options.queue_capacity, dialogue, risk }) })
     }
 
     /// Intent, sentiment, entities and embedding of one text.
@@ -114,6 +122,12 @@ impl Engine {
     #[must_use]
     pub fn dialogue(&self) -> &dialogue::Manager {
         &self.shared.dialogue
+    }
+
+    /// The shipped risk model.
+    #[must_use]
+    pub fn risk(&self) -> &risk::Model {
+        &self.shared.risk
     }
 
     /// What the engine counted since it was loaded.

@@ -1,7 +1,6 @@
 //! One person per role.
 
-use argon2::password_hash::{PasswordHasher, SaltString};
-use candor::accounts::{Role, random_token, token_hash};
+use candor::accounts::{Role, hash_password, random_token, token_hash};
 use sqlx::PgPool;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -28,12 +27,7 @@ pub(crate) fn email(role: Role) -> String {
 /// Somebody with this role.
 pub(crate) async fn add(db: &PgPool, role: Role, name: &str, email: &str) -> Uuid {
     static HASH: OnceCell<String> = OnceCell::const_new();
-    let hash = HASH
-        .get_or_init(|| async {
-            let salt = SaltString::from_b64("Y2FuZG9yLXRlc3Rz").unwrap();
-            argon2::Argon2::default().hash_password(PASSWORD.as_bytes(), &salt).unwrap().to_string()
-        })
-        .await;
+    let hash = HASH.get_or_init(|| async { hash_password(PASSWORD).await.unwrap() }).await;
     let id = Uuid::now_v7();
     sqlx::query("insert into people (id, email, name, role, password_hash) values ($1, $2, $3, $4, $5)")
         .bind(id)

@@ -55,7 +55,7 @@ pub async fn spawn_with(change: impl FnOnce(&mut Config)) -> TestApp {
     let thread = std::thread::spawn(move || {
         actix_web::rt::System::new().block_on(async move {
             let pool = PgPoolOptions::new().max_connections(config.database_connections).connect_lazy_with(options);
-            let app = web::Data::new(App::new(config, pool, engine()));
+            let app = web::Data::new(App::assemble(config, pool, engine()).await.unwrap());
             let server = serve(app.clone(), listener, 1).unwrap();
             let worker = jobs::start(app.clone(), handlers());
             ready.send((server.handle(), app)).unwrap();

@@ -67,7 +67,7 @@ impl Serve {
         let engine = tokio::task::spawn_blocking(move || Engine::load(&options)).await??;
         tell("Models loaded");
 
-        let app = web::Data::new(App::new(config, database.pool.clone(), engine));
+        let app = web::Data::new(App::assemble(config, database.pool.clone(), engine).await?);
         let worker = jobs::start(app.clone(), handlers());
         let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
         let server = serve(app.clone(), listener, threads)?;

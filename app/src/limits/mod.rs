@@ -5,6 +5,7 @@
 //! for, when each costs [`Quota::window`] / [`Quota::limit`]. A request may pass while that time is less than a window ahead.
 
 mod in_process;
+mod redis;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use async_trait::async_trait;
 use crate::{AppError, Result};
 
 pub use in_process::InProcess;
+pub use redis::Shared;
 
 /// How much is allowed: `limit` requests at once, refilled evenly within `window`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

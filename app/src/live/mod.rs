@@ -5,6 +5,7 @@
 //! refresh, never a fact.
 
 pub mod presence;
+mod redis;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::broadcast;
 use uuid::Uuid;
+
+pub use redis::Shared;
 
 /// Something that happened.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
@@ -52,7 +55,7 @@ pub trait Fanout: Send + Sync {
 /// The fan-out that the rest of the program holds.
 pub type Live = Arc<dyn Fanout>;
 
-/// Events a slow browser may be behind before it is told to read everything again.
+/// Events a slow listener may be behind before it misses some and must read everything again.
 const BACKLOG: usize = 4096;
 
 /// One replica: a broadcast channel.
@@ -68,6 +71,13 @@ impl Default for InProcess {
 }
 
 impl InProcess {
+    /// Ends every subscription, so that browsers come back and read everything again; new ones go on.
+    fn restart(&self) {
+        if let Some(sender) = self.sender.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            *sender = broadcast::channel(BACKLOG).0;
+        }
+    }
+
     /// Gives an event to those who listen in this process.
     fn deliver(&self, event: Event) {
         if let Some(sender) = self.sender.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {

@@ -4,3 +4,4 @@ mod process;
 
 mod command_line;
 mod private_postgres;
+mod replicas;

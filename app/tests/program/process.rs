@@ -22,6 +22,7 @@ pub(crate) fn candor() -> Command {
 /// A server that is ready. It is killed when dropped.
 pub(crate) struct Served {
     pub(crate) child: Child,
+    pub(crate) address: String,
     /// From start to ready.
     pub(crate) took: Duration,
 }
@@ -49,7 +50,7 @@ pub(crate) fn serve_with(mut command: Command) -> Served {
     assert!(line.starts_with("Candor is ready at http://"), "{line}");
     // Whatever follows is read away, so that the program never waits for us.
     std::thread::spawn(move || lines.count());
-    Served { child, took: start.elapsed() }
+    Served { child, address: format!("http://{listen}"), took: start.elapsed() }
 }
 
 impl Served {

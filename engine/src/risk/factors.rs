@@ -167,6 +167,18 @@ impl Factor {
         }
     }
 
+    /// Two numbers as people write a range: `8 to 221 months`.
+    pub fn range_in_words(&self, low: f64, high: f64) -> String {
+        let (from, to) = (self.number_in_words(low), self.number_in_words(high));
+        match self.unit {
+            _ if from == to => to,
+            _ if self.kind == Kind::Flag => format!("{from} or {to}"),
+            Unit::Plain | Unit::Money => format!("{from} to {to}"),
+            // The unit is said once, after the second number.
+            _ => format!("{} to {to}", from.split(' ').next().unwrap_or(&from)),
+        }
+    }
+
     /// A category as people say it.
     pub fn category_in_words(&self, category: &str) -> String {
         self.categories.get(category).cloned().unwrap_or_else(|| category.replace('_', " "))
@@ -265,5 +277,10 @@ mod tests {
         assert_eq!(written("session_length_in_minutes", 4.25), "4.2 minutes");
         assert_eq!(written("email_is_free", 1.0), "yes");
         assert_eq!(written("credit_risk_score", -0.01), "0");
+        let range = |name: &str, low: f64, high: f64| catalogue.get(name).unwrap().range_in_words(low, high);
+        assert_eq!(range("current_address_months_count", 1.0, 221.0), "1 to 221 months");
+        assert_eq!(range("income", 10_000.0, 68_500.0), "€10,000 to €68,500");
+        assert_eq!(range("email_is_free", 0.0, 1.0), "no or yes");
+        assert_eq!(range("velocity_6h", 3.0, 3.0), "3 an hour");
     }
 }

@@ -4,12 +4,32 @@
 
 mod application;
 mod assessment;
+pub mod bench;
+pub mod demo;
+mod ensemble;
+mod explain;
 mod factors;
+mod features;
+mod generator;
+mod model;
+#[cfg(test)]
+mod model_tests;
 mod policy;
+mod quadrature;
 mod rules;
+mod shap;
+#[cfg(test)]
+mod shap_tests;
+pub mod training;
 
 pub use application::{Application, Invalid, Value};
 pub use assessment::{Assessment, Attribution, Reason};
+pub use ensemble::{Ensemble, MAX_FEATURES_ON_A_PATH, Tree, TreeError};
+pub use explain::{Contributions, Explanation, MissingColumns, RowExplainer};
 pub use factors::{Catalogue, Factor, Kind, Monotone, Role, Unit};
+pub use features::{Feature, UnreadableCell};
+pub use generator::{Generated, Generator, Pattern};
+pub use model::{Calibration, FORMAT, Model, ModelError, ModelFile, probability};
 pub use policy::{Band, Bands, Policy, PolicyError, Proposal, Proposals, RuleHit};
 pub use rules::{Comparison, Condition, Operand, Operator, Rule};
+pub use shap::{Explainer, Scratch};

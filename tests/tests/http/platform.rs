@@ -17,6 +17,51 @@ async fn an_unknown_address_is_a_page_for_people() {
     assert!(response.text().await.unwrap().contains("This page was not found"));
 }
 
+#[tokio::test]
+async fn health_readiness_and_metrics_are_told() {
+    let app = candor_tests::spawn().await;
+    let visitor = app.visitor();
+    assert_eq!(visitor.page("/healthz").await, "ok\n");
+    assert_eq!(visitor.json("/readyz").await, json!({ "database": "ok", "engine": "ok" }));
+    visitor.get("/nothing-here").await;
+    let metrics = visitor.page("/metrics").await;
+    for line in [
+        r#"candor_http_request_duration_seconds_count{method="GET",route="/healthz",status="200"} 1"#,
+        r#"candor_http_request_duration_seconds_count{method="GET",route="none",status="404"} 1"#,
+        r#"candor_jobs{state="failed"} 0"#,
+        "candor_engine_queue_length 0",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} in\n{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_database_is_told_within_seconds() {
+    let app = candor_tests::spawn().await;
+    app.state.db.close().await;
+    let response = app.visitor().get("/readyz").await;
+    assert_eq!(response.status(), 503);
+    let body: serde_json::Value = response.json().await.unwrap();
+    assert_eq!(body["database"], "does not answer");
+}
+
+#[tokio::test]
+async fn every_answer_tells_browsers_what_not_to_do() {
+    let app = candor_tests::spawn().await;
+    for path in ["/sign-in", "/nothing-here", "/static/candor.css", "/healthz"] {
+        let response = app.visitor().get(path).await;
+        let header = |name: &str| response.headers().get(name).map_or("", |value| value.to_str().unwrap());
+        assert!(header("content-security-policy").contains("frame-ancestors 'none'"), "{path}");
+        assert_eq!(header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(header("referrer-policy"), "same-origin", "{path}");
+        assert!(!header("x-request-id").is_empty(), "{path}");
+        let cache = if path.starts_with("/static/") { "no-cache" } else { "no-store" };
+        assert_eq!(header("cache-control"), cache, "{path}");
+    }
+    let request = app.visitor().client.get(app.url("/healthz")).header("x-request-id", "from-the-proxy-7");
+    assert_eq!(request.send().await.unwrap().headers()["x-request-id"], "from-the-proxy-7");
+}
+
 /// Fails on the first run, and counts.
 struct SecondTime;
 

@@ -3,6 +3,8 @@
 //! A page that shows something says so every [`REFRESH`]; whoever stays silent for [`EXPIRY`] is taken as gone, so
 //! a closed laptop does not block a conversation.
 
+mod redis;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,6 +12,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+pub use redis::Shared;
 
 /// How often a page repeats that it is looked at.
 pub const REFRESH: Duration = Duration::from_secs(10);
