@@ -90,12 +90,16 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config.configure(crate::knowledge::routes);
     config.configure(crate::crm::routes);
     config.configure(crate::conversations::desk::routes);
+    config.configure(crate::applications::routes);
 }
 
 /// What does the jobs of each kind. A slice adds one line `.with(its handler)`.
 #[must_use]
 pub fn handlers() -> Handlers {
-    Handlers::default().with(crate::conversations::AnswerLater).with(crate::webhooks::Deliver::default())
+    Handlers::default()
+        .with(crate::conversations::AnswerLater)
+        .with(crate::webhooks::Deliver::default())
+        .with(crate::applications::letters::MailLetter)
 }
 
 /// Serves on `listener` with `workers` threads until its handle stops it. Signals are the caller's business.

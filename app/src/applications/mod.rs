@@ -8,8 +8,10 @@ mod application;
 mod assessments;
 pub mod decisions;
 mod factors;
+pub mod letters;
 pub mod policies;
 mod reasons;
+mod review;
 mod scoring;
 mod similarity;
 mod submit;
@@ -25,4 +27,12 @@ pub use assessments::{
 };
 pub use reasons::{Coded, in_words as reasons_in_words};
 pub use submit::{Draft, NewApplication, Submitted, announce, submit, submit_within};
+
+use actix_web::web;
+
+/// The officers' pages, the applicants' pages, policies and models.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config.configure(review::routes);
+}
+
 pub use words::{CustomerState, CustomerWords, customer_words};

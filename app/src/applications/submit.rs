@@ -4,7 +4,7 @@ use candor_engine::Engine;
 use candor_engine::dialogue::{Employment, Housing, LoanParticulars};
 use candor_engine::risk::{self, Assessment};
 use chrono::{DateTime, Days, SubsecRound, Utc};
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -260,14 +260,7 @@ pub async fn submit_within(connection: &mut PgConnection, engine: &Engine, new: 
     };
     let assessment_id = assessments::keep(connection, id, policy.id, &factors, &assessment).await?;
     let application = application::find(&mut *connection, id).await?;
-    let told = json!({
-        "application_id": application.id,
-        "number": application.number,
-        "external_id": application.external_id,
-        "band": assessment.band,
-        "proposal": assessment.proposal,
-    });
-    webhooks::record(&mut *connection, "application.submitted", &told).await?;
+    webhooks::record(connection, "application.submitted", &news(&application, &assessment)).await?;
     let actor = new.submitted_by.unwrap_or_else(|| Actor::Customer {
         id: new.customer_id.map_or_else(|| format!("applicant {}", application.number), |id| id.to_string()),
     });
@@ -279,6 +272,19 @@ pub async fn submit_within(connection: &mut PgConnection, engine: &Engine, new: 
         status_token,
         again: false,
         actor,
+    })
+}
+
+/// What the CRM is told of a new application.
+fn news(application: &Application, assessment: &Assessment) -> Value {
+    json!({
+        "application_id": application.id,
+        "number": application.number,
+        "external_id": application.external_id,
+        "contact_id": application.customer_id,
+        "status": application.status,
+        "band": assessment.band,
+        "proposal": assessment.proposal,
     })
 }
 

@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sqlx::PgExecutor;
+use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
-use crate::Result;
+use crate::{AppError, Result};
 
 /// What an officer decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type, utoipa::ToSchema)]
@@ -68,6 +68,28 @@ pub enum DecisionStatus {
     Rejected,
 }
 
+impl DecisionStatus {
+    /// As stored.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Proposed => "proposed",
+            Self::Final => "final",
+            Self::Rejected => "rejected",
+        }
+    }
+
+    /// For officers.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Proposed => "waits for a second person",
+            Self::Final => "final",
+            Self::Rejected => "not confirmed",
+        }
+    }
+}
+
 /// A kept decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Decision {
@@ -118,6 +140,24 @@ macro_rules! select_decision {
             $(, $argument)*
         )
     };
+}
+
+/// The decision with that key.
+///
+/// # Errors
+/// [`AppError::NotFound`] when there is none.
+pub async fn find(db: impl PgExecutor<'_>, id: Uuid) -> Result<Decision> {
+    select_decision!("where d.id = $1", id).fetch_optional(db).await?.ok_or(AppError::NotFound("This decision"))
+}
+
+/// The decision with that key, locked, if it waits for a second person.
+pub(super) async fn lock_open(connection: &mut PgConnection, id: Uuid) -> Result<Decision> {
+    let decision = select_decision!("where d.id = $1 for update of d", id).fetch_optional(connection).await?;
+    let decision = decision.ok_or(AppError::NotFound("This decision"))?;
+    if decision.status != DecisionStatus::Proposed {
+        return Err(AppError::Conflict("This decision does not wait for a second person any more.".to_owned()));
+    }
+    Ok(decision)
 }
 
 /// All decisions about an application, oldest first.

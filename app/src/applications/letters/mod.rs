@@ -1,0 +1,10 @@
+//! Decision letters: previewed, kept as sent, mailed where a mail server is configured.
+
+mod mail;
+mod render;
+mod store;
+
+pub use mail::MailLetter;
+pub use render::{Rendered, preview};
+pub(super) use store::send;
+pub use store::{Letter, find, of_application, recent};
