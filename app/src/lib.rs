@@ -23,6 +23,9 @@ pub mod monitoring;
 pub mod pages;
 pub mod replicas;
 pub mod reports;
+pub mod monitoring;
+pub mod pages;
+pub mod replicas;
 pub mod server;
 pub mod webhooks;
 
