@@ -217,6 +217,43 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_file_names_every_key_with_its_default() {
+        let text = include_str!("../../deploy/candor.toml");
+        let settings: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# "))
+            .filter(|line| {
+                line.split_once(" = ")
+                    .is_some_and(|(key, _)| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+            })
+            .collect();
+        let documented: Config = toml::from_str(&settings.join("\n")).unwrap();
+        documented.validate().unwrap();
+        let defaults = Config::default();
+        // Examples stand for what has no default or another one on each machine.
+        let shown = Config {
+            home: documented.home.clone(),
+            database_url: documented.database_url.clone(),
+            redis_url: documented.redis_url.clone(),
+            public_url: documented.public_url.clone(),
+            token_key: documented.token_key.clone(),
+            weights: documented.weights.clone(),
+            smtp_url: documented.smtp_url.clone(),
+            ..defaults
+        };
+        assert_eq!(format!("{documented:?}"), format!("{shown:?}"));
+        let keys: std::collections::BTreeSet<_> =
+            settings.iter().filter_map(|line| Some(line.split_once(" = ")?.0)).collect();
+        let fields = format!("{shown:#?}");
+        let fields: std::collections::BTreeSet<_> = fields
+            .lines()
+            .filter_map(|line| line.strip_prefix("    ")?.split_once(": ").map(|(key, _)| key))
+            .filter(|key| !key.starts_with(' '))
+            .collect();
+        assert_eq!(keys, fields);
+    }
+
+    #[test]
     fn an_unknown_key_in_the_file_is_refused_with_its_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("candor.toml");

@@ -20,12 +20,12 @@ pub mod live;
 pub mod logging;
 pub mod manage;
 pub mod monitoring;
-pub mod pages;
-pub mod replicas;
-pub mod reports;
 pub mod monitoring;
 pub mod pages;
+pub mod pages;
 pub mod replicas;
+pub mod replicas;
+pub mod reports;
 pub mod server;
 pub mod webhooks;
 

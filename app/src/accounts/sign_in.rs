@@ -1,7 +1,5 @@
 //! `/sign-in`, `/sign-out`, `/home`.
 
-use std::net::IpAddr;
-
 use actix_web::http::header::{RETRY_AFTER, USER_AGENT};
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
@@ -11,6 +9,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::audit::{self, Actor, Entry};
+use crate::limits::caller_address;
 use crate::pages::{self, Frame, Refusals};
 use crate::server::App;
 use crate::{AppError, Result};
@@ -62,7 +61,7 @@ pub(super) async fn submit(app: web::Data<App>, request: HttpRequest, form: web:
     if form.email.trim().is_empty() {
         return pages::refused(&again(form, "email", "Enter your email address.".to_owned()));
     }
-    let attempt = Attempt::new(caller_address(&request, app.config.public_url.is_some()), &form.email);
+    let attempt = Attempt::new(caller_address(&request), &form.email);
     if let Some(seconds) = attempt.wait_s(&app.db).await? {
         let page = again(form, "password", format!("Too many attempts. Try again in {}.", wait_words(seconds)));
         return Ok(HttpResponse::TooManyRequests()
@@ -164,15 +163,6 @@ fn is_local_path(next: &str) -> bool {
         && !matches!(letters.next(), Some('/' | '\\'))
         && !next.chars().any(|c| c.is_control() || c == '\\')
         && !next.starts_with("/sign-")
-}
-
-/// The caller's address. Behind a proxy, which a public address implies, it is the last one the proxy saw.
-fn caller_address(request: &HttpRequest, behind_proxy: bool) -> Option<IpAddr> {
-    let forwarded = || {
-        let header = request.headers().get_all("x-forwarded-for").last()?;
-        header.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
-    };
-    behind_proxy.then(forwarded).flatten().or_else(|| request.peer_addr().map(|peer| peer.ip()))
 }
 
 fn wait_words(seconds: u64) -> String {

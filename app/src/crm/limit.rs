@@ -6,7 +6,7 @@ use actix_web::middleware::Next;
 use actix_web::web;
 
 use crate::AppError;
-use crate::limits::Quota;
+use crate::limits::{Quota, caller_address};
 use crate::server::App;
 
 use super::client::bearer;
@@ -24,7 +24,10 @@ pub(super) async fn limit<B: MessageBody + 'static>(
     let claims = bearer(request.request()).and_then(|token| token_key.verify(token));
     let key = match claims {
         Some(claims) => format!("client:{}", claims.sub),
-        None => format!("address:{}", request.peer_addr().map_or_else(String::new, |address| address.ip().to_string())),
+        None => format!(
+            "address:{}",
+            caller_address(request.request()).map_or_else(String::new, |address| address.to_string())
+        ),
     };
     let verdict = app.limits.take(&key, Quota::per_minute(app.config.api_requests_per_minute)).await;
     verdict.check()?;

@@ -55,18 +55,25 @@ impl Database {
             tell(&format!("Postgres {} runs in {}", embedded.version(), config.home.display()));
             (embedded.options(), Some(embedded))
         };
-        let pool = PgPoolOptions::new()
-            .max_connections(config.database_connections)
-            .acquire_timeout(Duration::from_secs(10))
-            .connect_with(options)
-            .await
-            .map_err(OpenError::Connect)?;
-        let database = Self { pool, embedded };
+        let database = Self { pool: connect(config, options).await?, embedded };
         if let Err(error) = MIGRATIONS.run(&database.pool).await {
             database.close().await;
             return Err(error.into());
         }
         Ok(database)
+    }
+
+    /// Like [`Database::open`], for a command beside a running program: its private Postgres is used where it runs.
+    ///
+    /// # Errors
+    /// When there is no Postgres, or it can not be used.
+    pub async fn join(config: &Config, tell: impl Fn(&str) + Clone + Send + Sync + 'static) -> Result<Self, OpenError> {
+        match Self::open(config, tell).await {
+            Err(OpenError::Embedded(EmbeddedError::InUse { home, .. })) => {
+                Ok(Self { pool: connect(config, embedded::running_in(&home)).await?, embedded: None })
+            }
+            opened => opened,
+        }
     }
 
     /// Whether this is the private Postgres.
@@ -82,4 +89,13 @@ impl Database {
             embedded.stop().await;
         }
     }
+}
+
+async fn connect(config: &Config, options: PgConnectOptions) -> Result<PgPool, OpenError> {
+    PgPoolOptions::new()
+        .max_connections(config.database_connections)
+        .acquire_timeout(Duration::from_secs(10))
+        .connect_with(options)
+        .await
+        .map_err(OpenError::Connect)
 }

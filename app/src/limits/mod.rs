@@ -4,6 +4,7 @@
 //! Both keep one time per key (the generic cell rate algorithm): the time at which all requests so far are paid
 //! for, when each costs [`Quota::window`] / [`Quota::limit`]. A request may pass while that time is less than a window ahead.
 
+mod caller;
 mod in_process;
 mod redis;
 
@@ -15,6 +16,7 @@ use async_trait::async_trait;
 
 use crate::{AppError, Result};
 
+pub use caller::caller_address;
 pub use in_process::InProcess;
 pub use redis::Shared;
 

@@ -1,11 +1,145 @@
 //! What the program says to somebody who types.
 
-use crate::process::candor;
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::process::{candor, database, serve};
+
+/// Runs the command with `input` on standard input.
+fn fed(command: &mut Command, input: &str) -> Output {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn words(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap()
+}
 
 #[test]
 fn a_wrong_setting_is_refused_by_its_name() {
     let output = candor().env("CANDOR_LISTEN", "everywhere").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    let words = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(words, "candor: CANDOR_LISTEN: \"everywhere\" is not an address and port such as 127.0.0.1:8080\n");
+    assert_eq!(
+        words(output.stderr),
+        "candor: CANDOR_LISTEN: \"everywhere\" is not an address and port such as 127.0.0.1:8080\n"
+    );
+}
+
+#[test]
+fn help_names_every_command() {
+    let help = words(candor().arg("--help").output().unwrap().stdout);
+    for command in ["serve", "understand", "score", "explain", "train", "audit", "bench"] {
+        assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command} in\n{help}");
+    }
+}
+
+#[test]
+fn applications_are_scored_line_by_line_and_explained_alike_twice() {
+    let lines = "{\"income\": 0.9, \"velocity_6h\": 9000, \"month\": 3}\n\n{}\n";
+    let score = || fed(candor().arg("score"), lines);
+    let output = score();
+    assert!(output.status.success(), "{}", words(output.stderr));
+    assert_eq!(output.stdout, score().stdout, "the same bits come out");
+    let assessments: Vec<Value> =
+        words(output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(assessments.len(), 2);
+    for assessment in &assessments {
+        let parts = assessment["attributions"].as_array().unwrap();
+        let sum: f64 = parts.iter().map(|part| part["contribution"].as_f64().unwrap()).sum();
+        let (margin, baseline) = (assessment["margin"].as_f64().unwrap(), assessment["baseline"].as_f64().unwrap());
+        assert!((baseline + sum - margin).abs() < 1e-9, "{baseline} + {sum} = {margin}");
+    }
+
+    let refused = fed(candor().arg("score"), "{}\n{\"incom\": 1}\n");
+    assert!(!refused.status.success());
+    let said = words(refused.stderr);
+    assert!(said.starts_with("candor: line 2: unknown field `incom`"), "{said}");
+}
+
+#[test]
+fn rows_of_a_table_are_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("rows.csv");
+    std::fs::write(&table, "income\n0.5\n").unwrap();
+    let output = candor().args(["explain", "--data"]).arg(&table).output().unwrap();
+    assert!(words(output.stderr).contains("the table has no column"), "a missing column is named");
+
+    // A model of our own, on a table of our own.
+    let mut text = "amount,visits,fraud\n".to_owned();
+    for row in 0..4000_u32 {
+        let (amount, visits) = (row * 7919 % 1000, row * 104_729 % 50);
+        text.push_str(&format!("{amount},{visits},{}\n", u8::from(amount > 700 && visits < 20 || row % 37 == 0)));
+    }
+    std::fs::write(&table, text).unwrap();
+    let model = folder.path().join("model");
+    let trained = candor()
+        .args(["train", "risk", "--label", "fraud", "--most-trees", "30", "--data"])
+        .arg(&table)
+        .arg("--out")
+        .arg(&model)
+        .output()
+        .unwrap();
+    assert!(trained.status.success(), "{}", words(trained.stderr));
+    let report: Value = serde_json::from_slice(&trained.stdout).unwrap();
+    assert_eq!(report["options"]["label"], "fraud");
+    assert!(model.join("README.md").exists(), "a model comes with its card");
+
+    let explained = candor()
+        .arg("explain")
+        .arg("--model")
+        .arg(model.join("model.json"))
+        .arg("--data")
+        .arg(&table)
+        .output()
+        .unwrap();
+    assert!(explained.status.success(), "{}", words(explained.stderr));
+    let lines = words(explained.stdout);
+    assert_eq!(lines.lines().count(), 4000);
+    for line in lines.lines() {
+        let row: Value = serde_json::from_str(line).unwrap();
+        let sum: f64 = row["attributions"].as_object().unwrap().values().map(|part| part.as_f64().unwrap()).sum();
+        assert!((row["baseline"].as_f64().unwrap() + sum - row["margin"].as_f64().unwrap()).abs() < 1e-9, "{line}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_read_enough_is_no_failure() {
+    let input = "{}\n".repeat(2000);
+    let mut child =
+        candor().arg("score").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", words(output.stderr));
+}
+
+#[tokio::test]
+async fn the_audit_log_is_verified_beside_the_running_program_and_a_changed_entry_is_named() {
+    let home = tempfile::tempdir().unwrap();
+    let served = serve(home.path());
+    let verify = || candor().args(["audit", "verify"]).env("CANDOR_HOME", home.path()).output().unwrap();
+    let whole = verify();
+    assert!(whole.status.success(), "{}", words(whole.stderr));
+    let found: Value = serde_json::from_slice(&whole.stdout).unwrap();
+    assert!(found["broken"].is_null());
+
+    let db = database(home.path()).await;
+    sqlx::raw_sql(
+        "alter table audit_entries disable trigger user;
+         insert into audit_entries (number, at, actor_kind, actor_id, actor_name, action, subject_kind, subject_id,
+                                    details, previous_hash, hash)
+         select 1 + (select number from audit_head), now(), 'system', 'x', 'x', 'x', 'x', 'x', '{}', hash,
+                sha256('made up'::bytea) from audit_head;
+         update audit_head set number = number + 1, hash = sha256('made up'::bytea);",
+    )
+    .execute(&db)
+    .await
+    .unwrap();
+    let broken = verify();
+    assert_eq!(broken.status.code(), Some(1));
+    assert!(words(broken.stderr).contains("the chain is broken at entry"));
+    assert!(served.stop().success());
 }

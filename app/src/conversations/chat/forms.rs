@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::conversations::{
     Author, Conversation, PERSON_CHOICE, ResolvedBy, Satisfaction, Status, customer_says, store,
 };
-use crate::limits::Quota;
+use crate::limits::{Quota, caller_address};
 use crate::pages::{Refusals, see_other};
 use crate::server::App;
 use crate::{AppError, Result};
@@ -109,8 +109,8 @@ async fn keep(app: &App, request: &HttpRequest, visitor: &Visitor, say: &Say) ->
         return Err(AppError::BadRequest("This button is not one of ours.".to_owned()));
     }
     app.limits.take(&visitor.limit_key("message"), MESSAGES).await.check()?;
-    if let Some(address) = request.peer_addr() {
-        app.limits.take(&format!("chat-address:{}", address.ip()), MESSAGES_OF_ADDRESS).await.check()?;
+    if let Some(address) = caller_address(request) {
+        app.limits.take(&format!("chat-address:{address}"), MESSAGES_OF_ADDRESS).await.check()?;
     }
     let conversation = current_or_new(app, visitor).await?;
     let said = customer_says(app, conversation.id, &say.text, say.key(), choice).await?;

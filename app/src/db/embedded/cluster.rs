@@ -34,7 +34,7 @@ impl Cluster {
         identity.reach(home.path())?;
         let folder = home.clusters().join(binaries.version.to_string());
         make_folder(&folder, 0o755)?;
-        let socket_folder = socket_folder(home);
+        let socket_folder = socket_folder(home.path());
         make_folder(&socket_folder, 0o700)?;
         identity.own(&socket_folder)?;
         let cluster = Self { binaries, identity, folder, socket_folder };
@@ -115,6 +115,8 @@ impl Cluster {
             "full_page_writes=on",
             "synchronous_commit=on",
             "max_connections=100",
+            // Our queries are short; compiling them costs more than it saves, and needs memory that is written and run.
+            "jit=off",
             "log_destination=stderr",
             "logging_collector=off",
             "log_line_prefix=%m [%p] ",
@@ -144,13 +146,13 @@ impl Cluster {
 }
 
 /// `run/` in the home folder, or a folder with a short name where that one is too long for a socket.
-fn socket_folder(home: &Home) -> PathBuf {
-    let usual = home.path().join("run");
+pub(super) fn socket_folder(home: &Path) -> PathBuf {
+    let usual = home.join("run");
     if usual.as_os_str().len() <= LONGEST_SOCKET_FOLDER {
         return usual;
     }
     let mut hasher = DefaultHasher::new();
-    home.path().hash(&mut hasher);
+    home.hash(&mut hasher);
     let parent = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
     parent.join(format!("candor-{:016x}", hasher.finish()))
 }

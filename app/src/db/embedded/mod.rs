@@ -139,19 +139,14 @@ impl Embedded {
             let cluster = Cluster::open(&home, binaries, identity, &tell)?;
             leftovers::clear(&cluster.data(), cluster.socket_folder())?;
             let version = cluster.version();
-            let options = PgConnectOptions::new_without_pgpass()
-                .socket(cluster.socket_folder())
-                .username(NAME)
-                .database("postgres")
-                .ssl_mode(PgSslMode::Disable)
-                .application_name("candor");
+            let options = connect_through(cluster.socket_folder());
             let postmaster = Postmaster::start(cluster)?;
             Ok((home, postmaster, options, version))
         });
         let (home, postmaster, options, version) =
             starting.await.map_err(|error| EmbeddedError::NotReady { last: error.to_string() })??;
-        let embedded = Self { postmaster, options: options.clone().database(NAME), version, _home: home };
-        let mut connection = embedded.ready(&options).await?;
+        let embedded = Self { postmaster, options, version, _home: home };
+        let mut connection = embedded.ready(&embedded.options().database("postgres")).await?;
         create_database(&mut connection).await.map_err(|error| EmbeddedError::NotReady { last: error.to_string() })?;
         let _ = connection.close().await;
         Ok(embedded)
@@ -191,6 +186,21 @@ impl Embedded {
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
     }
+}
+
+/// How to connect to the private Postgres that another candor runs in `home`.
+#[must_use]
+pub fn running_in(home: &Path) -> PgConnectOptions {
+    connect_through(&cluster::socket_folder(home))
+}
+
+fn connect_through(socket_folder: &Path) -> PgConnectOptions {
+    PgConnectOptions::new_without_pgpass()
+        .socket(socket_folder)
+        .username(NAME)
+        .database(NAME)
+        .ssl_mode(PgSslMode::Disable)
+        .application_name("candor")
 }
 
 async fn try_query(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {

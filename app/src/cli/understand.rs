@@ -1,0 +1,48 @@
+//! `candor understand`.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+
+use candor_engine::{Engine, Options};
+use clap::Args;
+use futures::{StreamExt, stream};
+
+use crate::config::Config;
+
+use super::Failure;
+use super::lines::{JsonLines, open};
+
+/// Understand texts: intent, confidence, scope, sentiment and entities.
+///
+/// Reads a text a line and writes what was understood as a JSON line, in the same order.
+#[derive(Debug, Args)]
+pub(super) struct Understand {
+    /// Texts, one a line; standard input where it is left out.
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+/// Texts that are under way at a time: enough for the engine to form full batches.
+const AT_ONCE: usize = 256;
+
+impl Understand {
+    pub(super) fn run(self, config: &Config) -> Result<(), Failure> {
+        let engine = engine(config)?;
+        let texts = BufReader::new(open(self.file.as_deref())?).lines();
+        tokio::runtime::Runtime::new()?.block_on(async {
+            let mut output = JsonLines::new();
+            let mut understood = stream::iter(texts)
+                .map(|text| async { Ok::<_, Failure>(engine.understand(&text?).await?) })
+                .buffered(AT_ONCE);
+            while let Some(understanding) = understood.next().await {
+                output.write(&understanding?)?;
+            }
+            output.finish()
+        })
+    }
+}
+
+/// The engine with the configured weights.
+pub(super) fn engine(config: &Config) -> Result<Engine, Failure> {
+    Ok(Engine::load(&Options { weights: config.weights.clone(), ..Options::default() })?)
+}
