@@ -12,6 +12,7 @@ pub mod config;
 pub mod conversations;
 pub mod crm;
 pub mod db;
+pub mod demo;
 pub mod error;
 pub mod jobs;
 pub mod knowledge;

@@ -1,0 +1,173 @@
+//! Applications of the last 30 days, scored by the model in force and mostly decided.
+
+use candor_engine::risk::{self, Proposal};
+use chrono::{DateTime, Duration, SubsecRound, Utc};
+use rand::Rng;
+use rand::seq::IndexedRandom;
+use rand_chacha::ChaCha8Rng;
+use uuid::Uuid;
+
+use crate::Result;
+use crate::applications::decisions::{self, Outcome, Verdict};
+use crate::applications::{self, Applicant, Channel, NewApplication, Session, Submitted};
+use crate::server::App;
+
+use super::customers::DemoCustomer;
+use super::people::Staff;
+
+/// Days of history.
+const DAYS: u32 = 30;
+/// Newer applications are left for whoever tries the program.
+const OPEN_DAYS: f64 = 4.0;
+
+pub(super) async fn fill(
+    app: &App,
+    rng: &mut ChaCha8Rng,
+    customers: &[DemoCustomer],
+    staff: &Staff,
+    count: u32,
+    tell: &impl Fn(&str),
+) -> Result<()> {
+    for (index, demo) in risk::demo::applications(7, count, DAYS).into_iter().enumerate() {
+        if index % 100 == 0 {
+            tell(&format!("Demonstration bank: application {} of {count}", index + 1));
+        }
+        let received = (Utc::now() - minutes(demo.days_ago)).trunc_subsecs(6);
+        let submitted = applications::submit(app, application(rng, customers, &demo, received)).await?;
+        if demo.days_ago > OPEN_DAYS || rng.random_bool(0.2) {
+            decide(app, rng, staff, &submitted, received).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Days as whole minutes.
+#[expect(clippy::cast_possible_truncation, reason = "at most 30 days")]
+fn minutes(days: f64) -> Duration {
+    Duration::minutes((days * 24.0 * 60.0) as i64)
+}
+
+fn application(
+    rng: &mut ChaCha8Rng,
+    customers: &[DemoCustomer],
+    demo: &risk::demo::DemoApplication,
+    received: DateTime<Utc>,
+) -> NewApplication {
+    // Fraud comes from strangers; honest people are often customers already.
+    let customer = customers.choose(rng).filter(|_| demo.pattern.is_none() && rng.random_bool(0.5));
+    let applicant = match customer {
+        Some(customer) => Applicant {
+            name: customer.name.clone(),
+            email: customer.email.clone(),
+            phone: customer.phone.clone(),
+            date_of_birth: Some(customer.date_of_birth),
+            street: customer.street.clone(),
+            city: customer.city.clone(),
+            postcode: customer.postcode.clone(),
+            ..Applicant::default()
+        },
+        None => stranger(rng, demo),
+    };
+    let channel =
+        *[Channel::Web, Channel::Web, Channel::Web, Channel::Api, Channel::Branch].choose(rng).unwrap_or(&Channel::Web);
+    NewApplication {
+        customer_id: customer.map(|customer| customer.id),
+        session: Session { device: Some(format!("{:016x}", demo.device_key)), ..Session::default() },
+        known: demo.application.clone(),
+        received_at: received,
+        ..NewApplication::new(applicant, demo.amount_minor, u32::from(demo.term_months), purpose(demo.purpose), channel)
+    }
+}
+
+/// The application's word for what a loan is for.
+fn purpose(drawn: &str) -> &'static str {
+    match drawn {
+        "car" => "car",
+        "home improvement" => "home",
+        "refinancing" => "debts",
+        "education" => "education",
+        "appliance" | "travel" => "purchase",
+        _ => "other",
+    }
+}
+
+/// Somebody the bank does not know. Applications with one address key share the address.
+fn stranger(rng: &mut ChaCha8Rng, demo: &risk::demo::DemoApplication) -> Applicant {
+    let first = ["Alina", "Bruno", "Carla", "Dario", "Esma", "Felix", "Gita", "Hugo", "Irena", "Jakob", "Kira", "Leon"]
+        .choose(rng)
+        .unwrap_or(&"Alina");
+    let last = [
+        "Abel", "Beyer", "Conti", "Dahl", "Engel", "Ferro", "Graf", "Holm", "Ivanov", "Jung", "Klein", "Lange",
+        "Maier", "Noll",
+    ]
+    .choose(rng)
+    .unwrap_or(&"Abel");
+    let key = demo.address_key;
+    Applicant {
+        name: format!("{first} {last}"),
+        email: format!("{}.{}{}@example.net", first.to_lowercase(), last.to_lowercase(), rng.random_range(10..9999)),
+        phone: format!("+49 160 {:07}", rng.random_range(1_000_000..9_999_999)),
+        date_of_birth: chrono::NaiveDate::from_ymd_opt(
+            rng.random_range(1950..2006),
+            rng.random_range(1..=12),
+            rng.random_range(1..=28),
+        ),
+        street: format!("Fennel Row {}", key % 9_973 + 1),
+        city: "Port Ellery".to_owned(),
+        postcode: format!("{}", 10_115 + key % 80),
+        ..Applicant::default()
+    }
+}
+
+/// Decides as an officer would, a few hours after it arrived, and sets the clock back to then.
+async fn decide(
+    app: &App,
+    rng: &mut ChaCha8Rng,
+    staff: &Staff,
+    submitted: &Submitted,
+    received: DateTime<Utc>,
+) -> Result<()> {
+    let assessment = &submitted.assessment;
+    let codes: Vec<String> = assessment.reasons.iter().take(4).map(|reason| reason.code.clone()).collect();
+    let outcome = match assessment.proposal {
+        Proposal::Approve => Outcome::Approved,
+        Proposal::Refer if codes.is_empty() || rng.random_bool(0.55) => Outcome::Approved,
+        _ if codes.is_empty() => Outcome::Referred,
+        Proposal::Decline if rng.random_bool(0.06) => Outcome::Approved,
+        Proposal::Refer | Proposal::Decline => Outcome::Declined,
+    };
+    let verdict = Verdict {
+        outcome,
+        codes: if outcome == Outcome::Declined { codes } else { Vec::new() },
+        comment: if outcome == Outcome::Referred {
+            "Please look at the identity documents.".to_owned()
+        } else {
+            String::new()
+        },
+        override_reason: "Known customer; documents were checked in the branch.".to_owned(),
+    };
+    let application = submitted.application.id;
+    let decision = decisions::decide(app, &staff.officer, application, submitted.assessment_id, &verdict).await?;
+    // Some large overrides are left waiting, so that the second person's page has something to show.
+    if decision.needs_second && rng.random_bool(0.5) {
+        decisions::confirm(app, &staff.senior, decision.id).await?;
+    }
+    set_back(app, application, decision.id, received, rng.random_range(40..2_800)).await
+}
+
+async fn set_back(app: &App, application: Uuid, decision: Uuid, received: DateTime<Utc>, minutes: i64) -> Result<()> {
+    let at = (received + Duration::minutes(minutes)).min(Utc::now());
+    sqlx::query!(
+        "update decisions
+         set created_at = $2::timestamptz, finished_at = case when finished_at is not null then $2::timestamptz end
+         where id = $1",
+        decision,
+        at,
+    )
+    .execute(&app.db)
+    .await?;
+    sqlx::query!("update applications set decided_at = $2 where id = $1 and decided_at is not null", application, at)
+        .execute(&app.db)
+        .await?;
+    Ok(())
+}
