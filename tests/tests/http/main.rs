@@ -1,5 +1,5 @@
 //! The program as its callers meet it: HTTP against the real server. A slice adds its module here.
 
-mod desk;
 mod crm;
+mod desk;
 mod platform;
