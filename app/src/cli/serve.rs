@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::config::Config;
 use crate::db::Database;
 use crate::server::{App, handlers, serve};
-use crate::{jobs, logging};
+use crate::{demo, jobs, logging};
 
 use super::Failure;
 
@@ -68,12 +68,19 @@ impl Serve {
         tell("Models loaded");
 
         let app = web::Data::new(App::assemble(config, database.pool.clone(), engine).await?);
+        let wanted = self.demo || app.config.database_url.is_none();
+        if wanted && demo::is_empty(&app).await? {
+            tokio::select! {
+                filled = demo::fill(&app, demo::Size::default(), tell) => filled?,
+                () = told.wait() => return Ok(()),
+            }
+        }
         let worker = jobs::start(app.clone(), handlers());
         let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
         let server = serve(app.clone(), listener, threads)?;
         let handle = server.handle();
         let serving = tokio::spawn(server);
-        announce(&app, start);
+        announce(&app, start).await?;
 
         told.wait().await;
         tell("Stopping: requests that are under way are finished");
@@ -92,9 +99,18 @@ fn tell(line: &str) {
 }
 
 /// Where the program is, and how to sign in.
-fn announce(app: &App, start: Instant) {
+async fn announce(app: &App, start: Instant) -> Result<(), Failure> {
     let address = app.config.public_url.clone().unwrap_or_else(|| format!("http://{}", app.config.listen));
     println!("Candor is ready at {address} ({:.1} s)", start.elapsed().as_secs_f64());
+    let sign_ins = demo::sign_ins(app).await?;
+    if !sign_ins.is_empty() {
+        println!("\nDemonstration sign-ins at {address}/sign-in, password {}:", demo::PASSWORD);
+        for (email, role) in sign_ins {
+            println!("  {email:<28} {}", role.label());
+        }
+        println!("Customers chat at {address}/ and apply at {address}/apply. Ctrl-C stops everything.");
+    }
+    Ok(())
 }
 
 /// Ctrl-C and SIGTERM.

@@ -9,7 +9,7 @@ mod conversations;
 mod customers;
 mod people;
 
-pub use people::{PASSWORD, SIGN_INS};
+pub use people::{PASSWORD, sign_ins};
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -66,32 +66,31 @@ pub async fn fill(app: &App, size: Size, tell: impl Fn(&str)) -> Result<()> {
     let customers = customers::fill(&mut tx, &mut rng, size.customers).await?;
     tx.commit().await?;
 
-    let articles = articles(app).await?;
-    tell(&format!("Demonstration bank: {articles} articles"));
     let staff = people::fill(app).await?;
-    // The first customer is left as it is: the README's tour begins with it.
-    let others = customers.get(1..).unwrap_or_default();
-    applications::fill(app, &mut rng, others, &staff, size.applications, &tell).await?;
-    conversations::fill(app, &mut rng, others, &staff, size.conversations, &tell).await?;
-
     let mut tx = app.db.begin().await?;
     audit::append(
         &mut tx,
         Entry {
             actor: &Actor::System,
-            action: "demonstration.filled",
+            action: "demonstration.begun",
             subject_kind: "bank",
             subject_id: "demonstration".to_owned(),
             details: serde_json::json!({
                 "customers": size.customers,
                 "conversations": size.conversations,
                 "applications": size.applications,
-                "note": "Dates of this demonstration were set back; the entries' own times are when it was filled.",
+                "note": "Dates of this demonstration are set back; the entries' own times are when it was filled.",
             }),
         },
     )
     .await?;
     tx.commit().await?;
+    let articles = articles(app).await?;
+    tell(&format!("Demonstration bank: {articles} articles"));
+    // The first customer is left as it is: the README's tour begins with it.
+    let others = customers.get(1..).unwrap_or_default();
+    applications::fill(app, &mut rng, others, &staff, size.applications, &tell).await?;
+    conversations::fill(app, &mut rng, others, &staff, size.conversations, &tell).await?;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use crate::{AppError, Result};
 pub const PASSWORD: &str = "candor-demo";
 
 /// Who can sign in.
-pub const SIGN_INS: &[(&str, &str, Role)] = &[
+const SIGN_INS: &[(&str, &str, Role)] = &[
     ("Nora Adler", "agent@harbour.example", Role::Agent),
     ("Ben Castillo", "agent2@harbour.example", Role::Agent),
     ("Ruth Okonkwo", "officer@harbour.example", Role::Officer),
@@ -20,6 +20,24 @@ pub const SIGN_INS: &[(&str, &str, Role)] = &[
     ("Amara Diallo", "manager@harbour.example", Role::Manager),
     ("Paul Sorensen", "manager2@harbour.example", Role::Manager),
 ];
+
+/// The sign-ins of the demonstration that are there and still active.
+///
+/// # Errors
+/// When the database fails.
+pub async fn sign_ins(app: &App) -> Result<Vec<(&'static str, Role)>> {
+    let emails: Vec<String> = SIGN_INS.iter().map(|(_, email, _)| (*email).to_owned()).collect();
+    // Only where this program filled the bank: other people may have the same addresses.
+    let there = sqlx::query_scalar!(
+        "select email from people
+         where email = any($1) and active and exists (select from audit_entries where action = 'demonstration.begun')",
+        &emails,
+    )
+    .fetch_all(&app.db)
+    .await?;
+    let known = SIGN_INS.iter().filter(|(_, email, _)| there.iter().any(|found| found == email));
+    Ok(known.map(|(_, email, role)| (*email, *role)).collect())
+}
 
 /// Ready-made answers of the desk.
 const CANNED: &[(&str, &str, &str)] = &[
