@@ -19,6 +19,8 @@ mod operation;
 mod scenarios_test;
 mod state;
 mod summary;
+#[cfg(test)]
+mod walk_test;
 mod words;
 
 pub mod evaluate;
