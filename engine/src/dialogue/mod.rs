@@ -13,6 +13,8 @@ mod exchange;
 mod knowledge;
 mod lexicon;
 mod manager;
+#[cfg(test)]
+mod manager_test;
 mod money;
 mod operation;
 #[cfg(test)]

@@ -181,11 +181,14 @@ impl<'m> Exchange<'m> {
         let started = self.run().map_or(0, |run| run.started);
         let about = format!("{started}:{}", slot.name);
         let shown = if slot.private { "given".to_owned() } else { value.shown.clone() };
-        self.notes.push(Note::Fact(Line {
-            text: format!("{}: {}", slot.label, excerpt(&shown)),
-            seq: value.seq,
-            about,
-        }));
+        // What was said to be identified is compared and then of no use to anybody who reads the summary.
+        if self.run().is_some_and(|run| run.flow != super::flow::IDENTIFY) {
+            self.notes.push(Note::Fact(Line {
+                text: format!("{}: {}", slot.label, excerpt(&shown)),
+                seq: value.seq,
+                about,
+            }));
+        }
         self.state.failures = 0;
         let resets = match self.run_mut() {
             Some(run) => {

@@ -5,7 +5,7 @@ use super::super::answer::{has_cue, words};
 use super::super::bank::BankError;
 use super::super::flow::{Flow, IDENTIFY, TALK_TO_HUMAN};
 use super::super::lexicon;
-use super::super::state::{Asked, Request};
+use super::super::state::Asked;
 use super::{CERTAIN, Exchange, FAILURES, START};
 use crate::understanding::Understanding;
 
@@ -230,7 +230,11 @@ impl<'m> Exchange<'m> {
         let Some(flow) = self.manager.flow(&request.flow) else { return true };
         let text = self.with_wish(&self.manager.words.next_wish, flow);
         self.say(text);
-        self.start(Request { ..request });
+        // What the opening would say has just been said.
+        self.start(request);
+        if let Some(run) = self.run_mut() {
+            run.opened = true;
+        }
         true
     }
 }

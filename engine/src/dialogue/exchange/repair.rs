@@ -259,7 +259,7 @@ impl<'m> Exchange<'m> {
         if value.value == before.value {
             return Ok(false);
         }
-        let text = put(&put(&self.manager.words.changed, "label", &slot.label.to_lowercase()), "value", &value.shown);
+        let text = put(&put(&self.manager.words.changed, "label", &slot.label), "value", &value.shown);
         self.ground.add(&value.shown);
         self.fill(slot, value);
         self.say(text);

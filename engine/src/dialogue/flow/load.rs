@@ -359,3 +359,72 @@ impl Reader<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "title = \"T\"\nwish = \"w\"\n";
+    const SLOT: &str =
+        "[[slot]]\nname = \"a\"\nlabel = \"A\"\nkind = \"text\"\nask = \"?\"\nhelp = \"?\"\nwhy = \".\"\n";
+
+    fn problem(text: &str) -> (usize, String) {
+        let names: BTreeSet<String> = ["x", IDENTIFY].iter().map(|name| (*name).to_owned()).collect();
+        let error = Reader { file: "x.toml", text, names: &names }.read().unwrap_err();
+        assert_eq!(error.file, "x.toml");
+        (error.line, error.problem)
+    }
+
+    #[test]
+    fn shipped_flows_are_sound() {
+        let flows = shipped().unwrap();
+        assert_eq!(flows.len(), SHIPPED.len());
+        let intents: Vec<&String> = flows.iter().flat_map(|flow| &flow.intents).collect();
+        for intent in [
+            "block_card",
+            "card_arrival",
+            "transaction_status",
+            "dispute_charge",
+            "balance",
+            "recent_payments",
+            "change_contact",
+            "loan_apply",
+            "loan_status",
+            "complaint",
+            "talk_to_human",
+        ] {
+            assert!(intents.iter().any(|one| *one == intent), "no flow for {intent}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_line() {
+        let (line, text) = problem(&format!("{HEAD}colour = \"red\"\n[[step]]\nsay = \"hi\"\n"));
+        assert_eq!(line, 3);
+        assert!(text.contains("colour"), "{text}");
+
+        let (line, text) = problem(&format!("{HEAD}\n[[step]]\nask = \"b\"\n"));
+        assert_eq!((line, text.as_str()), (4, "there is no slot 'b'"));
+
+        let (line, text) = problem(&format!("{HEAD}{SLOT}[[step]]\nwhen = \"a equals b\"\nask = \"a\"\n"));
+        assert_eq!(line, 11);
+        assert!(text.contains("is not a condition"), "{text}");
+
+        let (_, text) = problem(&format!("{HEAD}{SLOT}[[step]]\nask = \"a\"\n[[step]]\nsay = \"{{a.last4}}\"\n"));
+        assert_eq!(text, "slot 'a' has no field 'last4'");
+
+        let (_, text) = problem(&format!("{HEAD}[[step]]\nact = \"block_card\"\n"));
+        assert!(text.contains("needs 'confirm'"), "{text}");
+
+        let (_, text) = problem(&format!("{HEAD}[[step]]\ntell = \"balances\"\n"));
+        assert!(text.contains("identity = true"), "records need identification: {text}");
+
+        let card = SLOT.replace("\"text\"", "\"card\"");
+        let (_, text) = problem(&format!("{HEAD}{card}[[step]]\nask = \"a\"\n"));
+        assert!(text.contains("identity = true"), "records need identification: {text}");
+
+        let (line, text) = problem(&format!("{HEAD}{}[[step]]\nask = \"a\"\n", SLOT.replace("\"text\"", "\"colour\"")));
+        assert_eq!(line, 6);
+        assert!(text.contains("no kind of slot"), "{text}");
+    }
+}
