@@ -54,7 +54,7 @@ pub fn bench(model: &Model, policy: &Policy, time: Duration) -> Bench {
     let explain_cold_us = micros(cold.elapsed());
 
     let (score_us, _) = repeat(&rows, time, |row| {
-        black_box(model.ensemble().margin(black_box(row)));
+        black_box(model.explainer().margin(black_box(row)));
     });
     let (explain_us, explain_worst_us) = repeat(&rows, time, |row| {
         model.explainer().explain(black_box(row), &mut scratch, &mut out);

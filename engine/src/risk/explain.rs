@@ -98,7 +98,7 @@ impl<'m> RowExplainer<'m> {
         for ((value, &column), feature) in self.row.iter_mut().zip(&self.columns).zip(self.model.features()) {
             *value = feature.encode_cell(cell(column).unwrap_or_default())?;
         }
-        let margin = self.model.ensemble().margin(&self.row);
+        let margin = self.model.explainer().margin(&self.row);
         self.model.explainer().explain(&self.row, &mut self.scratch, &mut self.contributions);
         Ok(Explanation {
             margin,

@@ -11,6 +11,7 @@ mod explain;
 mod factors;
 mod features;
 mod generator;
+mod layout;
 mod model;
 #[cfg(test)]
 mod model_tests;

@@ -209,7 +209,7 @@ impl Model {
 
     /// The log-odds of an application.
     pub fn margin(&self, application: &Application) -> f64 {
-        self.ensemble.margin(&self.encode(application))
+        self.explainer.margin(&self.encode(application))
     }
 
     /// Room for one thread's explanations.
@@ -221,7 +221,7 @@ impl Model {
     /// give the same bits, on every machine.
     pub fn assess(&self, application: &Application, policy: &Policy) -> Assessment {
         let row = self.encode(application);
-        let margin = self.ensemble.margin(&row);
+        let margin = self.explainer.margin(&row);
         let probability = probability(margin);
         let mut contributions = vec![0.0; row.len()];
         self.explainer.explain(&row, &mut self.explainer.scratch(), &mut contributions);

@@ -10,14 +10,12 @@ pub(super) struct Rule<const N: usize> {
     pub(super) rest: [f64; N],
     /// The weights; they sum to one.
     pub(super) weight: [f64; N],
-    /// `weight / rest`: the part of an edge that the row does not take.
-    pub(super) cold: [f64; N],
 }
 
 impl<const N: usize> Rule<N> {
     /// Finds the roots of the Legendre polynomial by Newton's method from the usual cosine guess.
     pub(super) fn new() -> Rule<N> {
-        let mut rule = Rule { node: [0.0; N], rest: [0.0; N], weight: [0.0; N], cold: [0.0; N] };
+        let mut rule = Rule { node: [0.0; N], rest: [0.0; N], weight: [0.0; N] };
         let count = counted(N);
         for position in 0..N {
             let mut x = libm::cos(std::f64::consts::PI * (counted(position) + 0.75) / (count + 0.5));
@@ -32,7 +30,6 @@ impl<const N: usize> Rule<N> {
             rule.node[at] = 0.5 * (1.0 + x);
             rule.rest[at] = 0.5 * (1.0 - x);
             rule.weight[at] = 1.0 / ((1.0 - x * x) * slope * slope);
-            rule.cold[at] = rule.weight[at] / rule.rest[at];
         }
         rule
     }

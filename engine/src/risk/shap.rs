@@ -4,7 +4,7 @@
 //! feature sends the training data's shares both ways (Lundberg et al. 2020, "path-dependent"). On the path to one
 //! leaf of value `v`, let `z` be the product of the shares taken at a feature's splits and `o` be 1 when the row
 //! itself passes all of them, else 0. The worth of a coalition is then a product over the path's features, its
-//! multilinear extension is `v · Π (z + t (o - z))`, and the Shapley value of feature `i` is the integral of its
+//! multilinear extension is `v · Π (z (1 - t) + o t)`, and the Shapley value of feature `i` is the integral of its
 //! partial derivative along the diagonal (Owen 1972):
 //!
 //! ```text
@@ -12,83 +12,75 @@
 //! ```
 //!
 //! A path with `D` different features gives a polynomial of degree `D - 1`, which `⌈D / 2⌉` Gauss–Legendre nodes
-//! integrate exactly (Quadrature-TreeSHAP, arXiv 2605.04497). Every factor is a sum of terms that are not negative, so
-//! nothing cancels however deep the tree is; up to 128 features on a path are allowed.
+//! integrate exactly (Quadrature-TreeSHAP, arXiv 2605.04497). Summed over the leaves of a tree this becomes one walk up and one
+//! walk down, at all nodes of the quadrature side by side. Write `K` for what a subtree is worth at `t`; at an
+//! inner node with shares `s`, and `hot` for the side that the row takes,
 //!
-//! A tree is walked twice: down, multiplying the factors at all nodes of the quadrature at once; and up, adding the leaves
-//! and giving each edge's share to its feature. Where a feature comes back on a path, its earlier factor is divided
-//! out and its earlier share taken back. That division is only ever by `z (1 - t) + t`, which is not zero.
-#![expect(clippy::indexing_slicing, reason = "Explainer::new builds every index from trees that Tree::check accepted")]
+//! ```text
+//! M = s_left K_left + s_right K_right      D = K_hot - M      K = M + λ D           (up)
+//! φ_feature += above · κ · D                                                        (down)
+//! above_hot = above · (s_hot + λ s_cold)   above_cold = above · s_cold (1 - λ)
+//! ```
+//!
+//! with `λ = t` and `κ = 1` where the path looks at the feature for the first time. Where it has looked at it before and
+//! the row passed, with share `z` so far, the earlier factor `a = z (1 - t) + t` is divided out: `λ = t / a`,
+//! `κ = z / a²`. Where the row did not pass, the node only mixes: `λ = 0`, `κ = 0`. Every `K` is a weighted mean of leaves and
+//! every `above` a product of numbers between 0 and 1, so nothing cancels and nothing grows, however deep the tree is; up to
+//! 128 features on a path are allowed. `λ` and `κ` depend on the tree alone and are worked out once.
+#![expect(clippy::indexing_slicing, reason = "every index comes from a Layout, which is made from checked trees")]
 
-use super::ensemble::{Ensemble, Split, Tree};
+use super::ensemble::Ensemble;
+use super::layout::{Inner, LEAF, Layout, NONE};
 use super::quadrature::Rule;
 
-/// No earlier split on the same feature.
-const NONE: u32 = u32::MAX;
-
-/// One inner node as both walks need it.
-#[derive(Debug, Clone, Copy)]
-struct Inner {
-    threshold: f64,
-    /// Shares of the feature along the whole path: through the left child, through the right child.
-    path_share: [f64; 2],
-    /// Shares at this node alone.
-    share: [f64; 2],
-    children: [u32; 2],
-    node: u32,
-    feature: u32,
-    /// The node whose incoming edge last looked at this feature, or `NONE`.
-    earlier: u32,
-    /// That edge's share of the feature along its path.
-    earlier_share: f64,
-    /// Which words of `Explainer::categories` hold the codes that go left; `NONE` for a threshold.
-    categories: u32,
-    words: u32,
-    missing_left: bool,
-}
-
-/// One tree: ranges into the explainer's arrays.
-#[derive(Debug, Clone, Copy)]
-struct Extent {
-    nodes: usize,
-    inner_from: usize,
-    inner_to: usize,
-    leaf_from: usize,
-    leaf_to: usize,
-}
-
-/// Trees laid out for explaining rows one after another without allocating.
+/// Trees laid out for scoring and explaining rows one after another without allocating.
 #[derive(Debug, Clone)]
 pub struct Explainer {
-    trees: Vec<Extent>,
-    inner: Vec<Inner>,
-    leaves: Vec<(u32, f64)>,
-    categories: Vec<u64>,
-    features: usize,
-    largest: usize,
+    layout: Layout,
     points: Points,
 }
 
 /// The quadrature, with as many nodes as the deepest path needs.
 #[derive(Debug, Clone)]
 enum Points {
-    Two(Rule<2>),
-    Four(Rule<4>),
-    Eight(Rule<8>),
-    Sixteen(Box<Rule<16>>),
-    ThirtyTwo(Box<Rule<32>>),
-    SixtyFour(Box<Rule<64>>),
+    Two(Factors<2>),
+    Four(Factors<4>),
+    Eight(Factors<8>),
+    Sixteen(Box<Factors<16>>),
+    ThirtyTwo(Box<Factors<32>>),
+    SixtyFour(Box<Factors<64>>),
+}
+
+/// What depends on the quadrature and the trees, but not on a row.
+#[derive(Debug, Clone)]
+struct Factors<const N: usize> {
+    weight: [f64; N],
+    /// Where the path looks at a feature for the first time.
+    first: Mix<N>,
+    /// For every repeat of the layout.
+    repeats: Vec<Mix<N>>,
+}
+
+/// `λ` and `κ` of a node whose earlier splits on the feature the row has passed.
+#[derive(Debug, Clone, Copy)]
+struct Mix<const N: usize> {
+    lambda: [f64; N],
+    kappa: [f64; N],
 }
 
 /// Room for one thread's work; made once, used for every row.
 #[derive(Debug, Clone)]
 pub struct Scratch {
-    /// Per tree node and quadrature node: the product of factors on the way down, the leaves' sum on the way up.
-    product: Vec<f64>,
-    /// Per tree node: whether the row itself passed every split on the incoming edge's feature.
-    passed: Vec<bool>,
-    /// Per inner node of the tree: the side that the row takes.
+    /// Per inner node and quadrature node: the product of factors above it.
+    above: Vec<f64>,
+    /// Per inner node and quadrature node: what its subtree is worth.
+    worth: Vec<f64>,
+    /// Per inner node and quadrature node: what the row's own side is worth beyond the mean.
+    beyond: Vec<f64>,
+    /// Per inner node: the side that the row takes.
     side: Vec<u8>,
+    /// Per inner node: whether the row passed every earlier split on the node's feature.
+    live: Vec<bool>,
     /// Per feature and quadrature node.
     sums: Vec<f64>,
 }
@@ -96,95 +88,33 @@ pub struct Scratch {
 impl Explainer {
     /// Lays out an ensemble.
     pub fn new(ensemble: &Ensemble) -> Explainer {
-        let mut explainer = Explainer {
-            trees: Vec::with_capacity(ensemble.trees().len()),
-            inner: Vec::new(),
-            leaves: Vec::new(),
-            categories: Vec::new(),
-            features: ensemble.features(),
-            largest: 1,
-            points: Points::Two(Rule::new()),
+        let layout = Layout::new(ensemble);
+        let points = match layout.deepest {
+            0..=4 => Points::Two(Factors::new(&layout)),
+            5..=8 => Points::Four(Factors::new(&layout)),
+            9..=16 => Points::Eight(Factors::new(&layout)),
+            17..=32 => Points::Sixteen(Box::new(Factors::new(&layout))),
+            33..=64 => Points::ThirtyTwo(Box::new(Factors::new(&layout))),
+            _ => Points::SixtyFour(Box::new(Factors::new(&layout))),
         };
-        let mut deepest = 0;
-        for tree in ensemble.trees() {
-            deepest = deepest.max(explainer.add(tree));
-        }
-        explainer.points = match deepest {
-            0..=4 => Points::Two(Rule::new()),
-            5..=8 => Points::Four(Rule::new()),
-            9..=16 => Points::Eight(Rule::new()),
-            17..=32 => Points::Sixteen(Box::new(Rule::new())),
-            33..=64 => Points::ThirtyTwo(Box::new(Rule::new())),
-            _ => Points::SixtyFour(Box::new(Rule::new())),
-        };
-        explainer
+        Explainer { layout, points }
     }
 
-    /// Adds a tree; answers the most different features on one of its paths.
-    fn add(&mut self, tree: &Tree) -> usize {
-        let (inner_from, leaf_from) = (self.inner.len(), self.leaves.len());
-        let steps = tree.paths();
-        // Per node: the share of the incoming edge's feature along the whole path.
-        let mut path_share = vec![1.0; tree.len()];
-        for node in 0..tree.len() {
-            let index = u32::try_from(node).unwrap_or(NONE);
-            let split = tree.split(node);
-            if matches!(split, Split::Leaf) {
-                self.leaves.push((index, tree.value[node]));
-                continue;
-            }
-            let (left, right) = tree.children(node);
-            let (share_left, share_right) = tree.shares(node);
-            let earlier = steps[left].earlier;
-            let before = earlier.map_or(1.0, |earlier| path_share[earlier]);
-            path_share[left] = before * share_left;
-            path_share[right] = before * share_right;
-            let (threshold, categories, words) = match split {
-                Split::Below(threshold) => (threshold, NONE, 0),
-                Split::OneOf(codes) => {
-                    let from = self.categories.len();
-                    let words = codes.iter().max().map_or(0, |&code| code as usize / 64 + 1);
-                    self.categories.resize(from + words, 0);
-                    for &code in codes {
-                        self.categories[from + code as usize / 64] |= 1 << (code % 64);
-                    }
-                    (0.0, u32::try_from(from).unwrap_or(NONE), u32::try_from(words).unwrap_or(0))
-                }
-                Split::Leaf => (0.0, NONE, 0),
-            };
-            self.inner.push(Inner {
-                threshold,
-                path_share: [path_share[left], path_share[right]],
-                share: [share_left, share_right],
-                children: [tree.left[node], tree.right[node]],
-                node: index,
-                feature: tree.feature[node],
-                earlier_share: before,
-                earlier: earlier.and_then(|earlier| u32::try_from(earlier).ok()).unwrap_or(NONE),
-                categories,
-                words,
-                missing_left: tree.missing_left[node] != 0,
-            });
-        }
-        self.largest = self.largest.max(tree.len());
-        self.trees.push(Extent {
-            nodes: tree.len(),
-            inner_from,
-            inner_to: self.inner.len(),
-            leaf_from,
-            leaf_to: self.leaves.len(),
-        });
-        steps.iter().map(|step| step.features).max().unwrap_or(0)
+    /// The log-odds of a row, to the bit what [`Ensemble::margin`] gives, faster.
+    pub fn margin(&self, row: &[f64]) -> f64 {
+        self.layout.margin(row)
     }
 
     /// Room for one thread's work.
     pub fn scratch(&self) -> Scratch {
-        let points = self.points();
+        let (points, nodes) = (self.points(), self.layout.largest);
         Scratch {
-            product: vec![0.0; self.largest * points],
-            passed: vec![true; self.largest],
-            side: vec![0; self.largest],
-            sums: vec![0.0; self.features * points],
+            above: vec![0.0; nodes * points],
+            worth: vec![0.0; nodes * points],
+            beyond: vec![0.0; nodes * points],
+            side: vec![0; nodes],
+            live: vec![true; nodes],
+            sums: vec![0.0; self.layout.features * points],
         }
     }
 
@@ -205,131 +135,163 @@ impl Explainer {
     /// bits every time on every machine.
     pub fn explain(&self, row: &[f64], scratch: &mut Scratch, out: &mut [f64]) {
         match &self.points {
-            Points::Two(rule) => self.explain_with(rule, row, scratch, out),
-            Points::Four(rule) => self.explain_with(rule, row, scratch, out),
-            Points::Eight(rule) => self.explain_with(rule, row, scratch, out),
-            Points::Sixteen(rule) => self.explain_with(rule, row, scratch, out),
-            Points::ThirtyTwo(rule) => self.explain_with(rule, row, scratch, out),
-            Points::SixtyFour(rule) => self.explain_with(rule, row, scratch, out),
+            Points::Two(factors) => explain(&self.layout, factors, row, scratch, out),
+            Points::Four(factors) => explain(&self.layout, factors, row, scratch, out),
+            Points::Eight(factors) => explain(&self.layout, factors, row, scratch, out),
+            Points::Sixteen(factors) => explain(&self.layout, factors, row, scratch, out),
+            Points::ThirtyTwo(factors) => explain(&self.layout, factors, row, scratch, out),
+            Points::SixtyFour(factors) => explain(&self.layout, factors, row, scratch, out),
         }
-    }
-
-    fn explain_with<const N: usize>(&self, rule: &Rule<N>, row: &[f64], scratch: &mut Scratch, out: &mut [f64]) {
-        let (product, _) = scratch.product.as_chunks_mut::<N>();
-        let (sums, _) = scratch.sums.as_chunks_mut::<N>();
-        sums.fill([0.0; N]);
-        for &extent in &self.trees {
-            let inner = &self.inner[extent.inner_from..extent.inner_to];
-            let product = &mut product[..extent.nodes];
-            self.walk_down(inner, row, rule, product, &mut scratch.passed, &mut scratch.side);
-            for &(leaf, value) in &self.leaves[extent.leaf_from..extent.leaf_to] {
-                for factor in &mut product[leaf as usize] {
-                    *factor *= value;
-                }
-            }
-            walk_up(inner, rule, product, &scratch.passed, &scratch.side, sums);
-        }
-        for (contribution, sum) in out.iter_mut().zip(sums.iter()) {
-            *contribution = sum.iter().sum();
-        }
-    }
-
-    /// Multiplies the factors from the root to every node.
-    #[inline(always)]
-    fn walk_down<const N: usize>(
-        &self,
-        inner: &[Inner],
-        row: &[f64],
-        rule: &Rule<N>,
-        product: &mut [[f64; N]],
-        passed: &mut [bool],
-        side: &mut [u8],
-    ) {
-        product[0] = [1.0; N];
-        for (position, node) in inner.iter().enumerate() {
-            let hot = usize::from(!self.goes_left(node, row[node.feature as usize]));
-            let cold = 1 - hot;
-            side[position] = u8::from(hot == 1);
-            let (hot_child, cold_child) = (node.children[hot] as usize, node.children[cold] as usize);
-            passed[cold_child] = false;
-            let above = product[node.node as usize];
-            if node.earlier == NONE {
-                passed[hot_child] = true;
-                let (share_hot, share_cold) = (node.path_share[hot], node.path_share[cold]);
-                for q in 0..N {
-                    product[hot_child][q] = above[q] * (share_hot * rule.rest[q] + rule.node[q]);
-                    product[cold_child][q] = above[q] * (share_cold * rule.rest[q]);
-                }
-            } else if passed[node.earlier as usize] {
-                passed[hot_child] = true;
-                let (share_hot, share_cold) = (node.path_share[hot], node.path_share[cold]);
-                let earlier = node.earlier_share;
-                for q in 0..N {
-                    let before = above[q] / (earlier * rule.rest[q] + rule.node[q]);
-                    product[hot_child][q] = before * (share_hot * rule.rest[q] + rule.node[q]);
-                    product[cold_child][q] = before * (share_cold * rule.rest[q]);
-                }
-            } else {
-                passed[hot_child] = false;
-                for q in 0..N {
-                    product[hot_child][q] = above[q] * node.share[hot];
-                    product[cold_child][q] = above[q] * node.share[cold];
-                }
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn goes_left(&self, node: &Inner, value: f64) -> bool {
-        if node.categories == NONE {
-            return value < node.threshold || (value.is_nan() && node.missing_left);
-        }
-        if value.is_nan() {
-            return node.missing_left;
-        }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a category's code is a small count"
-        )]
-        let code = value as u32;
-        code / 64 < node.words && self.categories[(node.categories + code / 64) as usize] >> (code % 64) & 1 == 1
     }
 }
 
-/// Adds the leaves from the bottom up and gives every edge's share to its feature.
-#[inline(always)]
-fn walk_up<const N: usize>(
-    inner: &[Inner],
-    rule: &Rule<N>,
-    product: &mut [[f64; N]],
-    passed: &[bool],
-    side: &[u8],
-    sums: &mut [[f64; N]],
-) {
-    for (position, node) in inner.iter().enumerate().rev() {
-        let hot = usize::from(side[position]);
-        let below_hot = product[node.children[hot] as usize];
-        let below_cold = product[node.children[1 - hot] as usize];
-        let here = &mut product[node.node as usize];
-        for q in 0..N {
-            here[q] = below_hot[q] + below_cold[q];
-        }
-        let sum = &mut sums[node.feature as usize];
-        let share = node.path_share[hot];
-        if node.earlier == NONE {
+impl<const N: usize> Factors<N> {
+    fn new(layout: &Layout) -> Factors<N> {
+        let rule = Rule::<N>::new();
+        let mix = |share: f64| {
+            let mut mix = Mix { lambda: [0.0; N], kappa: [0.0; N] };
             for q in 0..N {
-                let through_hot = rule.weight[q] * (1.0 - share) / (share * rule.rest[q] + rule.node[q]);
-                sum[q] += below_hot[q] * through_hot - below_cold[q] * rule.cold[q];
+                let earlier = share * rule.rest[q] + rule.node[q];
+                mix.lambda[q] = rule.node[q] / earlier;
+                mix.kappa[q] = share / (earlier * earlier);
             }
-        } else if passed[node.earlier as usize] {
-            let earlier = node.earlier_share;
-            for q in 0..N {
-                let through_hot = rule.weight[q] * (1.0 - share) / (share * rule.rest[q] + rule.node[q]);
-                let given_before = rule.weight[q] * (1.0 - earlier) / (earlier * rule.rest[q] + rule.node[q]);
-                sum[q] += below_hot[q] * through_hot - below_cold[q] * rule.cold[q] - here[q] * given_before;
-            }
+            mix
+        };
+        Factors {
+            weight: rule.weight,
+            first: Mix { lambda: rule.node, kappa: [1.0; N] },
+            repeats: layout.repeats.iter().map(|repeat| mix(repeat.share)).collect(),
         }
-        // Where the row had already left the feature's path, both edges give what the earlier one gave: nothing changes.
     }
+}
+
+/// For every tree the row's sides, then the walk up, then the walk down.
+fn explain<const N: usize>(layout: &Layout, factors: &Factors<N>, row: &[f64], scratch: &mut Scratch, out: &mut [f64]) {
+    let (above, _) = scratch.above.as_chunks_mut::<N>();
+    let (worth, _) = scratch.worth.as_chunks_mut::<N>();
+    let (beyond, _) = scratch.beyond.as_chunks_mut::<N>();
+    let (sums, _) = scratch.sums.as_chunks_mut::<N>();
+    sums.fill([0.0; N]);
+    for tree in layout.trees.iter().filter(|tree| tree.from < tree.to) {
+        let nodes = &layout.inner[tree.from..tree.to];
+        let side = &mut scratch.side[..nodes.len()];
+        let live = &mut scratch.live[..nodes.len()];
+        choose_sides(layout, nodes, row, side, live);
+        let mut walk = Walk {
+            layout,
+            factors,
+            nodes,
+            twigs: tree.twigs - tree.from,
+            side,
+            live,
+            above: &mut above[..nodes.len()],
+            worth: &mut worth[..nodes.len()],
+            beyond: &mut beyond[..nodes.len()],
+        };
+        walk.up();
+        walk.down(sums);
+    }
+    for (contribution, sum) in out.iter_mut().zip(sums.iter()) {
+        *contribution = sum.iter().sum();
+    }
+}
+
+/// The side that the row takes at every node, and whether it passed the earlier splits on the node's feature.
+#[inline(always)]
+fn choose_sides(layout: &Layout, nodes: &[Inner], row: &[f64], side: &mut [u8], live: &mut [bool]) {
+    for (position, node) in nodes.iter().enumerate() {
+        side[position] = layout.side(node, row[node.feature as usize]);
+        live[position] = node.repeat == NONE || {
+            let repeat = layout.repeats[node.repeat as usize];
+            live[repeat.earlier as usize] && side[repeat.earlier as usize] == repeat.side
+        };
+    }
+}
+
+/// One tree and one row.
+struct Walk<'w, const N: usize> {
+    layout: &'w Layout,
+    factors: &'w Factors<N>,
+    nodes: &'w [Inner],
+    /// From here on both children are leaves.
+    twigs: usize,
+    side: &'w [u8],
+    live: &'w [bool],
+    above: &'w mut [[f64; N]],
+    worth: &'w mut [[f64; N]],
+    beyond: &'w mut [[f64; N]],
+}
+
+impl<const N: usize> Walk<'_, N> {
+    /// What the subtree behind a link is worth.
+    #[inline(always)]
+    fn worth_of(&self, link: u32) -> [f64; N] {
+        if link & LEAF == 0 { self.worth[link as usize] } else { [self.layout.leaves[(link & !LEAF) as usize]; N] }
+    }
+
+    /// From the leaves to the root.
+    #[inline(always)]
+    fn up(&mut self) {
+        for position in (0..self.nodes.len()).rev() {
+            let node = &self.nodes[position];
+            // Twigs come last: their children are leaves, which the processor then need not guess.
+            let [left, right] = if position >= self.twigs {
+                node.next.map(|link| [self.layout.leaves[(link & !LEAF) as usize]; N])
+            } else {
+                node.next.map(|link| self.worth_of(link))
+            };
+            let [share_left, share_right] = node.share;
+            // K_hot - M is s_right (K_left - K_right) or its opposite: no choice between vectors.
+            let tilt = [share_right, -share_left][usize::from(self.side[position] & 1)];
+            let mean: [f64; N] = std::array::from_fn(|q| share_left * left[q] + share_right * right[q]);
+            let worth = &mut self.worth[position];
+            match mix(self.factors, node, self.live[position]) {
+                Some(mix) => {
+                    let beyond: [f64; N] = std::array::from_fn(|q| tilt * (left[q] - right[q]));
+                    *worth = std::array::from_fn(|q| mean[q] + mix.lambda[q] * beyond[q]);
+                    self.beyond[position] = beyond;
+                }
+                None => *worth = mean,
+            }
+        }
+    }
+
+    /// From the root to the leaves.
+    #[inline(always)]
+    fn down(&mut self, sums: &mut [[f64; N]]) {
+        self.above[0] = self.factors.weight;
+        for position in 0..self.nodes.len() {
+            let node = &self.nodes[position];
+            let above = self.above[position];
+            let hot = usize::from(self.side[position] & 1);
+            let (share_hot, share_cold) = (node.share[hot], node.share[1 - hot]);
+            let mix = mix(self.factors, node, self.live[position]);
+            if let Some(mix) = mix {
+                let beyond = &self.beyond[position];
+                let sum = &mut sums[node.feature as usize];
+                *sum = std::array::from_fn(|q| sum[q] + above[q] * mix.kappa[q] * beyond[q]);
+            }
+            if position >= self.twigs {
+                continue;
+            }
+            let (above_hot, above_cold): ([f64; N], [f64; N]) = match mix {
+                Some(mix) => (
+                    std::array::from_fn(|q| above[q] * (share_hot + mix.lambda[q] * share_cold)),
+                    std::array::from_fn(|q| above[q] * (share_cold * (1.0 - mix.lambda[q]))),
+                ),
+                None => (above.map(|above| above * share_hot), above.map(|above| above * share_cold)),
+            };
+            for (link, above) in [(node.next[hot], above_hot), (node.next[1 - hot], above_cold)] {
+                if link & LEAF == 0 {
+                    self.above[link as usize] = above;
+                }
+            }
+        }
+    }
+}
+
+/// `λ` and `κ` of a node; nothing where the row failed an earlier split on its feature.
+#[inline(always)]
+fn mix<'w, const N: usize>(factors: &'w Factors<N>, node: &Inner, live: bool) -> Option<&'w Mix<N>> {
+    if node.repeat == NONE { Some(&factors.first) } else { live.then(|| &factors.repeats[node.repeat as usize]) }
 }

@@ -164,6 +164,7 @@ proptest! {
             explainer.explain(&row, &mut scratch, &mut out);
             let sum = ensemble.baseline() + out.iter().sum::<f64>();
             prop_assert!((sum - ensemble.margin(&row)).abs() < 1e-9, "{sum} is not {}", ensemble.margin(&row));
+            prop_assert_eq!(explainer.margin(&row).to_bits(), ensemble.margin(&row).to_bits());
             let first: Vec<u64> = out.iter().map(|value| value.to_bits()).collect();
             explainer.explain(&row, &mut scratch, &mut out);
             prop_assert_eq!(first, out.iter().map(|value| value.to_bits()).collect::<Vec<_>>(), "the same bits twice");
