@@ -2,8 +2,8 @@
 
 use super::markdown::sections;
 
-/// Longest passage in characters: about 200 tokens, within the encoder's 256.
-const LONGEST: usize = 900;
+/// Longest passage in bytes: what can be read at a glance in a chat, well within the 256 tokens of the encoder.
+const LONGEST: usize = 700;
 
 /// A passage about to be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -65,4 +65,22 @@ mod tests {
         assert_eq!(read_source("x", "Text"), Err(SourceError::NoFrontMatter { slug: "x".to_owned() }));
         assert_eq!(read_source("x", "---\ntags: a\n---\nText"), Err(SourceError::NoTitle { slug: "x".to_owned() }));
     }
+
+    #[test]
+    fn every_shipped_article_is_read_and_gives_passages_of_one_screen() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/articles");
+        let mut count = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let slug = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let article = read_source(&slug, &std::fs::read_to_string(&path).unwrap()).unwrap();
+            let found = super::super::passages::passages(&article.body);
+            assert!(!found.is_empty(), "{slug} has no passage");
+            for passage in found {
+                assert!(passage.text.len() <= 1000, "{slug}: {}", passage.text);
+            }
+            count += 1;
+        }
+        assert!(count >= 30, "{count} articles");
+    }
 }

@@ -1,5 +1,9 @@
 //! The program as its callers meet it: HTTP against the real server. A slice adds its module here.
 
+mod bank;
+mod chat;
 mod crm;
 mod desk;
+mod knowledge;
 mod platform;
+mod records;
