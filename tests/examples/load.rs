@@ -52,6 +52,7 @@ impl Server {
         let home = tempfile::tempdir().unwrap();
         let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let mut child = Command::new(&binary)
+            .args(["serve", "--empty"])
             .env_remove("DATABASE_URL")
             .env_remove("REDIS_URL")
             .env("CANDOR_HOME", home.path())
