@@ -5,12 +5,19 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use serde::Serialize;
 
+mod backend;
 pub mod dialogue;
+mod layers;
+mod models;
 pub mod risk;
+mod runtime;
+mod tokens;
 pub mod understanding;
+mod weights;
 
 pub use understanding::{Entity, EntityKind, Sentiment, Understanding};
 
@@ -74,14 +81,15 @@ pub struct EngineMetrics {
     pub expert_load: Vec<Vec<u64>>,
 }
 
-/// The models of one program. Cheap to clone: clones share the models and their worker.
+/// The models of one program. Cheap to clone: clones share the models and the encoder's worker, which
+/// ends with the last clone.
 #[derive(Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    queue_capacity: usize,
+    reader: understanding::Reader,
     dialogue: dialogue::Manager,
     risk: risk::Model,
 }
@@ -97,7 +105,16 @@ impl Engine {
             None => risk::Model::shipped()?,
             Some(folder) => risk::Model::read(&folder.join("risk").join("model.json"))?,
         };
-        Ok(Self { shared: Arc::new(Shared { queue_capacity: options.queue_capacity, dialogue, risk }) })
+        let encoder = match &options.weights {
+            None => weights::encoder_inside(),
+            Some(folder) => weights::Folder::Disk(folder.join("encoder")),
+        };
+        let threads = match options.threads {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            asked => asked,
+        };
+        let reader = understanding::Reader::load(&encoder, options.queue_capacity, threads)?;
+        Ok(Self { shared: Arc::new(Shared { reader, dialogue, risk }) })
     }
 
     /// Intent, sentiment, entities and embedding of one text.
@@ -105,8 +122,7 @@ impl Engine {
     /// # Errors
     /// [`understanding::Error::Overloaded`] when the queue is full.
     pub async fn understand(&self, text: &str) -> Result<Understanding, understanding::Error> {
-        let _ = (text, &self.shared);
-        Err(understanding::Error::Stopped)
+        self.shared.reader.understand(text).await
     }
 
     /// The sentence embedding of one text: 384 numbers of Euclidean length 1.
@@ -114,8 +130,7 @@ impl Engine {
     /// # Errors
     /// [`understanding::Error::Overloaded`] when the queue is full.
     pub async fn embed(&self, text: &str) -> Result<Vec<f32>, understanding::Error> {
-        let _ = text;
-        Err(understanding::Error::Stopped)
+        self.shared.reader.embed(text).await
     }
 
     /// The dialogue manager with the shipped flows.
@@ -133,6 +148,21 @@ impl Engine {
     /// What the engine counted since it was loaded.
     #[must_use]
     pub fn load_metrics(&self) -> EngineMetrics {
-        EngineMetrics { queue_capacity: self.shared.queue_capacity, ..EngineMetrics::default() }
+        let worker = self.shared.reader.worker();
+        let counters = worker.counters();
+        EngineMetrics {
+            queue_length: worker.queue_length(),
+            queue_capacity: worker.queue_capacity(),
+            refused: counters.refused.load(Relaxed),
+            abandoned: counters.abandoned.load(Relaxed),
+            batches: counters.batches.load(Relaxed),
+            texts: counters.texts.load(Relaxed),
+            tokens: counters.tokens.load(Relaxed),
+            expert_load: counters.load(),
+        }
+    }
+
+    pub(crate) fn reader(&self) -> &understanding::Reader {
+        &self.shared.reader
     }
 }

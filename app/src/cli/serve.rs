@@ -27,6 +27,9 @@ pub(super) struct Serve {
     /// Fill an empty database with the demonstration bank, also where DATABASE_URL is given.
     #[arg(long)]
     demo: bool,
+    /// Leave an empty database empty, also where it is the private one.
+    #[arg(long, conflicts_with = "demo")]
+    empty: bool,
 }
 
 impl Serve {
@@ -68,7 +71,7 @@ impl Serve {
         tell("Models loaded");
 
         let app = web::Data::new(App::assemble(config, database.pool.clone(), engine).await?);
-        let wanted = self.demo || app.config.database_url.is_none();
+        let wanted = self.demo || (app.config.database_url.is_none() && !self.empty);
         if wanted && demo::is_empty(&app).await? {
             tokio::select! {
                 filled = demo::fill(&app, demo::Size::default(), tell) => filled?,

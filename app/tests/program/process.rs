@@ -43,7 +43,7 @@ pub(crate) fn serve(home: &Path) -> Served {
 pub(crate) fn serve_with(mut command: Command) -> Served {
     let start = Instant::now();
     let listen = format!("127.0.0.1:{}", free_port());
-    command.arg("serve").env("CANDOR_LISTEN", &listen).current_dir(std::env::temp_dir());
+    command.args(["serve", "--empty"]).env("CANDOR_LISTEN", &listen).current_dir(std::env::temp_dir());
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let line = lines.next().expect("a line when the program is ready").unwrap();

@@ -1,5 +1,15 @@
 //! What a customer's message means: intent, sentiment, entities and an embedding for retrieval.
 
+mod entities;
+pub mod evaluate;
+mod intent;
+mod latency;
+mod reader;
+
+pub use entities::find_entities;
+pub use latency::{Latency, LatencyReport, bench_understand};
+pub(crate) use reader::Reader;
+
 use serde::{Deserialize, Serialize};
 
 /// Why a text was not understood.

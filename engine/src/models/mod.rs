@@ -1,0 +1,3 @@
+//! Whole models, each reading like its paper.
+
+pub(crate) mod moe_encoder;

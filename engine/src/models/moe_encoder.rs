@@ -1,0 +1,289 @@
+//! A BERT encoder (Devlin et al. 2019) in the shape of MiniLM-L6 (Wang et al. 2020) whose feed-forward blocks are experts.
+//!
+//! A text's tokens get vectors for word, place and segment; each layer adds attention over the text and then what the
+//! chosen experts say, normalising after each. The mean of the last vectors, scaled to length 1, is the embedding; heads read the
+//! first vector beside the mean.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "ranges follow from token counts and widths that `forward` sizes its buffers by"
+)]
+
+use std::collections::BTreeMap;
+
+use ndarray::ShapeError;
+use serde::Deserialize;
+
+use crate::layers::{Attention, Experts, ExpertsBuffers, LayerNorm, Linear};
+use crate::weights::{Error, Folder, Tensors};
+
+/// `config.json` of the encoder.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Config {
+    /// Version of the weights, reported with every answer.
+    pub version: String,
+    /// Width of a token's vector.
+    pub hidden_size: usize,
+    /// Number of layers.
+    pub num_hidden_layers: usize,
+    /// Attention heads of a layer.
+    pub num_attention_heads: usize,
+    /// Words of the vocabulary.
+    pub vocab_size: usize,
+    /// Places with a vector of their own.
+    pub max_position_embeddings: usize,
+    /// ε of the normalisations.
+    pub layer_norm_eps: f32,
+    /// Experts of a layer.
+    pub num_experts: usize,
+    /// Groups of which each gives one expert to a token.
+    pub n_group: usize,
+    /// Neurons of an expert.
+    pub moe_intermediate_size: usize,
+    /// Texts are cut at this many tokens.
+    pub max_tokens: usize,
+    /// The classifiers, by name.
+    pub heads: BTreeMap<String, HeadConfig>,
+    /// The label that means out of scope, by head, where it has one.
+    #[serde(default)]
+    pub out_of_scope: BTreeMap<String, String>,
+}
+
+/// One classifier's labels and calibration.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct HeadConfig {
+    /// Names of the labels in the order of the logits.
+    pub labels: Vec<String>,
+    /// Logits are divided by this before the softmax (Guo et al. 2017).
+    pub temperature: f32,
+    /// A lower probability of the best label in scope means out of scope.
+    pub threshold: f32,
+}
+
+/// What the encoder says about one text.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Encoded {
+    /// Sentence embedding of Euclidean length 1.
+    pub embedding: Vec<f32>,
+    /// Logits by head, in the order of [`MoeEncoder::heads`].
+    pub logits: Vec<Vec<f32>>,
+}
+
+/// The encoder's parameters.
+pub(crate) struct MoeEncoder {
+    config: Config,
+    words: Vec<f32>,
+    positions: Vec<f32>,
+    segment: Vec<f32>,
+    norm: LayerNorm,
+    layers: Vec<Layer>,
+    heads: Vec<(String, Linear)>,
+}
+
+struct Layer {
+    attention: Attention,
+    after_attention: LayerNorm,
+    experts: Experts,
+    after_experts: LayerNorm,
+}
+
+/// Memory of one forward pass: it grows to the largest batch seen and is then reused.
+#[derive(Default)]
+pub(crate) struct Workspace {
+    x: Vec<f32>,
+    branch: Vec<f32>,
+    qkv: Vec<f32>,
+    mixed: Vec<f32>,
+    scores: Vec<f32>,
+    experts: ExpertsBuffers,
+    /// Tokens by layer and expert since the workspace was made or last drained.
+    pub load: Vec<Vec<u64>>,
+}
+
+impl MoeEncoder {
+    /// Reads the model of a folder.
+    ///
+    /// # Errors
+    /// When a file or tensor is missing or does not fit the configuration.
+    pub(crate) fn open(folder: &Folder) -> Result<Self, Error> {
+        let config: Config = folder.read_json("config.json")?;
+        let tensors = Tensors::open(folder)?;
+        let (width, eps) = (config.hidden_size, config.layer_norm_eps);
+        let layers = (0..config.num_hidden_layers)
+            .map(|i| {
+                let name = |part: &str| format!("layers.{i}.{part}");
+                Ok(Layer {
+                    attention: Attention::open(&tensors, &format!("layers.{i}"), width, config.num_attention_heads)?,
+                    after_attention: LayerNorm::open(&tensors, &name("norm1"), width, eps)?,
+                    experts: Experts::open(
+                        &tensors,
+                        &name("ffn"),
+                        (width, config.moe_intermediate_size),
+                        (config.num_experts, config.n_group),
+                    )?,
+                    after_experts: LayerNorm::open(&tensors, &name("norm2"), width, eps)?,
+                })
+            })
+            .collect::<Result<_, Error>>()?;
+        let heads = config
+            .heads
+            .iter()
+            .map(|(name, head)| {
+                let linear = Linear::open(&tensors, &format!("heads.{name}"), 2 * width, head.labels.len())?;
+                Ok((name.clone(), linear))
+            })
+            .collect::<Result<_, Error>>()?;
+        Ok(Self {
+            words: tensors.get("words", &[config.vocab_size, width])?,
+            positions: tensors.get("positions", &[config.max_position_embeddings, width])?,
+            segment: tensors.get("types", &[width])?,
+            norm: LayerNorm::open(&tensors, "norm", width, eps)?,
+            layers,
+            heads,
+            config,
+        })
+    }
+
+    /// The model's configuration.
+    #[must_use]
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Names of the heads in the order of [`Encoded::logits`].
+    pub(crate) fn heads(&self) -> impl Iterator<Item = &str> {
+        self.heads.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Encodes several texts at once, their tokens laid end to end: nothing is padded.
+    ///
+    /// # Errors
+    /// When a text has no token, more than the model has places for, or a token outside the vocabulary.
+    pub(crate) fn forward(&self, texts: &[&[u32]], workspace: &mut Workspace) -> Result<Vec<Encoded>, ShapeError> {
+        let width = self.config.hidden_size;
+        let lengths: Vec<usize> = texts.iter().map(|ids| ids.len()).collect();
+        let n: usize = lengths.iter().sum();
+        if lengths.contains(&0) || lengths.iter().any(|&l| l > self.config.max_position_embeddings) {
+            return Err(ShapeError::from_kind(ndarray::ErrorKind::OutOfBounds));
+        }
+        workspace.reserve(n, width, lengths.iter().copied().max().unwrap_or(0), &self.config);
+        let Workspace { x, branch, qkv, mixed, scores, experts, load } = workspace;
+        let (x, branch) = (&mut x[..n * width], &mut branch[..n * width]);
+        let places = texts.iter().flat_map(|ids| ids.iter().enumerate());
+        for (row, (position, &id)) in x.chunks_exact_mut(width).zip(places) {
+            let word = usize::try_from(id).ok().and_then(|id| self.words.get(id * width..(id + 1) * width));
+            let word = word.ok_or_else(|| ShapeError::from_kind(ndarray::ErrorKind::OutOfBounds))?;
+            let place = &self.positions[position * width..(position + 1) * width];
+            for (((out, w), p), s) in row.iter_mut().zip(word).zip(place).zip(&self.segment) {
+                *out = w + p + s;
+            }
+        }
+        self.norm.normalise(x);
+        for (layer, load) in self.layers.iter().zip(load.iter_mut()) {
+            layer.attention.forward(x, &lengths, (qkv, mixed, scores), branch)?;
+            layer.after_attention.add_and_normalise(x, branch);
+            layer.experts.forward(x, n, experts, load, branch)?;
+            layer.after_experts.add_and_normalise(x, branch);
+        }
+        let mut first = 0;
+        lengths
+            .iter()
+            .map(|&length| {
+                let text = &x[first * width..(first + length) * width];
+                first += length;
+                self.read_out(text, length)
+            })
+            .collect()
+    }
+
+    /// The embedding and the heads' logits from the last vectors of one text.
+    fn read_out(&self, text: &[f32], length: usize) -> Result<Encoded, ShapeError> {
+        let width = self.config.hidden_size;
+        let mut features = text[..width].to_vec();
+        let mut mean = vec![0.0; width];
+        for row in text.chunks_exact(width) {
+            mean.iter_mut().zip(row).for_each(|(m, v)| *m += v);
+        }
+        #[expect(clippy::cast_precision_loss, reason = "texts have at most a few hundred tokens")]
+        let count = length as f32;
+        mean.iter_mut().for_each(|m| *m /= count);
+        features.extend_from_slice(&mean);
+        let logits = self
+            .heads
+            .iter()
+            .map(|(name, head)| {
+                let mut out = vec![0.0; self.config.heads.get(name).map_or(0, |h| h.labels.len())];
+                head.forward(&features, 1, &mut out).map(|()| out)
+            })
+            .collect::<Result<_, _>>()?;
+        let norm = mean.iter().map(|m| m * m).sum::<f32>().sqrt().max(1e-12);
+        mean.iter_mut().for_each(|m| *m /= norm);
+        Ok(Encoded { embedding: mean, logits })
+    }
+}
+
+impl Workspace {
+    fn reserve(&mut self, n: usize, width: usize, longest: usize, config: &Config) {
+        let grow = |buffer: &mut Vec<f32>, size: usize| {
+            if buffer.len() < size {
+                buffer.resize(size, 0.0);
+            }
+        };
+        grow(&mut self.x, n * width);
+        grow(&mut self.branch, n * width);
+        grow(&mut self.qkv, 3 * n * width);
+        grow(&mut self.mixed, n * width);
+        grow(&mut self.scores, longest);
+        self.load.resize_with(config.num_hidden_layers, Vec::new);
+        self.load.iter_mut().for_each(|layer| layer.resize(config.num_experts, 0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokens::Tokens;
+    use crate::weights;
+
+    #[derive(Deserialize)]
+    struct Recorded {
+        text: String,
+        ids: Vec<u32>,
+        logits: BTreeMap<String, Vec<f32>>,
+        embedding: Vec<f32>,
+    }
+
+    fn furthest(a: &[f32], b: &[f32]) -> f32 {
+        assert_eq!(a.len(), b.len());
+        a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    }
+
+    /// The recipe's `PyTorch` model answered these texts with the same weights, in `f32`.
+    #[test]
+    fn shipped_encoder_answers_as_the_reference_did() {
+        let recorded: Vec<Recorded> = serde_json::from_str(include_str!("../../weights/encoder/fixture.json")).unwrap();
+        let folder = weights::encoder_inside();
+        let model = MoeEncoder::open(&folder).unwrap();
+        let tokens = Tokens::open(&folder, model.config().max_tokens).unwrap();
+        let ids: Vec<Vec<u32>> = recorded.iter().map(|r| tokens.encode(&r.text).unwrap()).collect();
+        let mut workspace = Workspace::default();
+        let together: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+        let answers = model.forward(&together, &mut workspace).unwrap();
+        let total: usize = ids.iter().map(Vec::len).sum();
+        assert!(workspace.load.iter().all(|layer| layer.iter().sum::<u64>() == 4 * total as u64));
+        for ((recorded, ids), answer) in recorded.iter().zip(&ids).zip(&answers) {
+            assert_eq!(ids, &recorded.ids, "{}", recorded.text);
+            assert!(furthest(&answer.embedding, &recorded.embedding) < 1e-4, "{}", recorded.text);
+            for (name, logits) in model.heads().zip(&answer.logits) {
+                assert!(furthest(logits, &recorded.logits[name]) < 1e-4, "{name}: {}", recorded.text);
+            }
+            let alone = model.forward(&[ids], &mut workspace).unwrap();
+            assert!(
+                furthest(&alone[0].embedding, &answer.embedding) < 1e-5,
+                "company changes nothing: {}",
+                recorded.text
+            );
+        }
+        assert!(model.forward(&[&[]], &mut workspace).is_err());
+        assert!(model.forward(&[&[u32::MAX]], &mut workspace).is_err());
+    }
+}

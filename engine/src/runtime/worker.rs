@@ -1,0 +1,218 @@
+//! The thread that owns the encoder.
+//!
+//! Callers put texts into a bounded queue; while one batch runs the next one gathers, so that batches grow with the load
+//! and a lone text never waits for company. A batch is what has arrived, up to a number of tokens. A caller that went away is
+//! skipped. (The manner of `text-embeddings-inference`, without its timer.)
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::models::moe_encoder::{Encoded, MoeEncoder, Workspace};
+use crate::understanding::Error;
+
+/// Tokens in one batch. Larger batches gain nothing on a CPU and make the next text wait longer.
+const TOKEN_BUDGET: usize = 2048;
+
+struct Request {
+    ids: Vec<u32>,
+    answer: oneshot::Sender<Encoded>,
+}
+
+/// What the worker counted since it started.
+#[derive(Default)]
+pub(crate) struct Counters {
+    /// Requests refused because the queue was full.
+    pub refused: AtomicU64,
+    /// Requests whose caller had gone.
+    pub abandoned: AtomicU64,
+    /// Batches run.
+    pub batches: AtomicU64,
+    /// Texts in them.
+    pub texts: AtomicU64,
+    /// Tokens in them.
+    pub tokens: AtomicU64,
+    load: Mutex<Vec<Vec<u64>>>,
+}
+
+impl Counters {
+    /// Tokens by layer and expert.
+    #[must_use]
+    pub(crate) fn load(&self) -> Vec<Vec<u64>> {
+        self.load.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn add_load(&self, layers: &mut [Vec<u64>]) {
+        let mut total = self.load.lock().unwrap_or_else(PoisonError::into_inner);
+        total.resize_with(layers.len(), Vec::new);
+        for (total, layer) in total.iter_mut().zip(layers) {
+            total.resize(layer.len(), 0);
+            total.iter_mut().zip(layer).for_each(|(total, now)| *total += std::mem::take(now));
+        }
+    }
+}
+
+/// The queue in front of the encoder. The thread ends when the last handle is dropped.
+pub(crate) struct Worker {
+    queue: mpsc::Sender<Request>,
+    counters: Arc<Counters>,
+}
+
+impl Worker {
+    /// Starts the thread. `threads` is how many parts a batch is computed in at once.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub(crate) fn start(model: Arc<MoeEncoder>, capacity: usize, threads: usize) -> std::io::Result<Self> {
+        let (queue, requests) = mpsc::channel(capacity.max(1));
+        let counters = Arc::new(Counters::default());
+        let shared = Arc::clone(&counters);
+        thread::Builder::new()
+            .name("encoder".into())
+            .spawn(move || serve(&model, requests, &shared, threads.max(1)))?;
+        Ok(Self { queue, counters })
+    }
+
+    /// Puts a text's tokens into the queue.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] when the queue is full, [`Error::Stopped`] when the thread has ended.
+    pub(crate) fn submit(&self, ids: Vec<u32>) -> Result<oneshot::Receiver<Encoded>, Error> {
+        let (answer, receiver) = oneshot::channel();
+        self.queue.try_send(Request { ids, answer }).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => {
+                self.counters.refused.fetch_add(1, Relaxed);
+                Error::Overloaded
+            }
+            mpsc::error::TrySendError::Closed(_) => Error::Stopped,
+        })?;
+        Ok(receiver)
+    }
+
+    /// Requests waiting now.
+    #[must_use]
+    pub(crate) fn queue_length(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
+    /// Requests that may wait.
+    #[must_use]
+    pub(crate) fn queue_capacity(&self) -> usize {
+        self.queue.max_capacity()
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
+fn serve(model: &MoeEncoder, mut requests: mpsc::Receiver<Request>, counters: &Counters, threads: usize) {
+    let mut workspaces: Vec<Workspace> = (0..threads).map(|_| Workspace::default()).collect();
+    let mut held = None;
+    while let Some(first) = held.take().or_else(|| requests.blocking_recv()) {
+        let (mut batch, mut tokens) = (Vec::new(), 0);
+        let mut next = Some(first);
+        while let Some(request) = next.take() {
+            if request.answer.is_closed() {
+                counters.abandoned.fetch_add(1, Relaxed);
+            } else if tokens > 0 && tokens + request.ids.len() > TOKEN_BUDGET {
+                held = Some(request);
+                break;
+            } else {
+                tokens += request.ids.len();
+                batch.push(request);
+            }
+            next = requests.try_recv().ok();
+        }
+        if batch.is_empty() {
+            continue;
+        }
+        counters.batches.fetch_add(1, Relaxed);
+        counters.texts.fetch_add(u64::try_from(batch.len()).unwrap_or(u64::MAX), Relaxed);
+        counters.tokens.fetch_add(u64::try_from(tokens).unwrap_or(u64::MAX), Relaxed);
+        run(model, batch, tokens, &mut workspaces);
+        workspaces.iter_mut().for_each(|workspace| counters.add_load(&mut workspace.load));
+    }
+}
+
+/// Splits a batch into parts of about the same number of tokens, one for each workspace, and answers every caller.
+fn run(model: &MoeEncoder, batch: Vec<Request>, tokens: usize, workspaces: &mut [Workspace]) {
+    let share = tokens.div_ceil(workspaces.len().max(1));
+    let mut parts: Vec<Vec<Request>> = vec![Vec::new()];
+    let mut filled = 0;
+    for request in batch {
+        if filled >= share && parts.len() < workspaces.len() {
+            parts.push(Vec::new());
+            filled = 0;
+        }
+        filled += request.ids.len();
+        if let Some(part) = parts.last_mut() {
+            part.push(request);
+        }
+    }
+    thread::scope(|scope| {
+        let mut work = parts.into_iter().zip(workspaces);
+        let here = work.next();
+        for (part, workspace) in work {
+            scope.spawn(move || answer(model, part, workspace));
+        }
+        if let Some((part, workspace)) = here {
+            answer(model, part, workspace);
+        }
+    });
+}
+
+fn answer(model: &MoeEncoder, part: Vec<Request>, workspace: &mut Workspace) {
+    let ids: Vec<&[u32]> = part.iter().map(|request| request.ids.as_slice()).collect();
+    match model.forward(&ids, workspace) {
+        Ok(encoded) => {
+            for (request, encoded) in part.into_iter().zip(encoded) {
+                // A caller that went away meanwhile needs no answer.
+                let _ = request.answer.send(encoded);
+            }
+        }
+        // Dropping the requests tells the callers; the tokenizer never makes such a batch.
+        Err(error) => tracing::error!(%error, texts = part.len(), "the encoder refused a batch"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights;
+
+    #[test]
+    fn a_full_queue_refuses_and_a_stopped_one_says_so() {
+        let (queue, requests) = mpsc::channel(1);
+        let worker = Worker { queue, counters: Arc::default() };
+        let _waits = worker.submit(vec![101, 102]).unwrap();
+        assert_eq!(worker.submit(vec![101, 102]).unwrap_err(), Error::Overloaded);
+        assert_eq!((worker.queue_length(), worker.counters().refused.load(Relaxed)), (1, 1));
+        drop(requests);
+        assert_eq!(worker.submit(vec![101, 102]).unwrap_err(), Error::Stopped);
+    }
+
+    #[test]
+    fn batches_fill_up_to_the_budget_and_skip_callers_that_left() {
+        let model = MoeEncoder::open(&weights::encoder_inside()).unwrap();
+        let (queue, requests) = mpsc::channel(64);
+        let worker = Worker { queue, counters: Arc::default() };
+        let long: Vec<u32> = std::iter::repeat_n(2000, 200).collect();
+        let mut answers: Vec<_> = (0..12).map(|_| worker.submit(long.clone()).unwrap()).collect();
+        drop(answers.remove(3));
+        let counters = Arc::clone(&worker.counters);
+        drop(worker);
+        serve(&model, requests, &counters, 2);
+        // 10 texts of 200 tokens fit into 2,048.
+        assert_eq!((counters.batches.load(Relaxed), counters.texts.load(Relaxed)), (2, 11));
+        assert_eq!((counters.abandoned.load(Relaxed), counters.tokens.load(Relaxed)), (1, 2200));
+        assert!(counters.load().iter().all(|layer| layer.iter().sum::<u64>() == 4 * 2200));
+        for answer in &mut answers {
+            assert_eq!(answer.try_recv().unwrap().embedding.len(), 384);
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Values in a customer's words: money, days, card and account digits, ways to reach a person.
+//!
+//! Rules, no model: each reader looks for one kind, the surest kinds first, and what one has taken the next leaves alone.
+
+mod contact;
+mod date;
+mod identifier;
+mod money;
+mod number;
+mod word;
+
+use chrono::NaiveDate;
+
+use super::{Entity, EntityKind};
+use word::{Word, words};
+
+/// A reader's finding: words `first..end` are a value of `kind`.
+struct Found {
+    kind: EntityKind,
+    first: usize,
+    end: usize,
+    value: String,
+}
+
+/// Every value in a text, in order and without overlap. Words for days (`yesterday`) count from `today`.
+#[must_use]
+pub fn find_entities(text: &str, today: NaiveDate) -> Vec<Entity> {
+    let words = words(text);
+    let mut taken = vec![false; words.len()];
+    let mut found: Vec<Entity> = Vec::new();
+    let readers: [&dyn Fn(&[Word], usize) -> Option<Found>; 10] = [
+        &contact::email,
+        &identifier::customer_number,
+        &identifier::iban,
+        &identifier::card,
+        &contact::phone,
+        &|words, at| date::date(words, at, today),
+        &money::money,
+        &identifier::account,
+        &contact::postcode,
+        &contact::name,
+    ];
+    let mut take = |one: Found| {
+        let (Some(first), Some(last)) = (words.get(one.first), words.get(one.end.wrapping_sub(1))) else { return };
+        let Some(places) = taken.get_mut(one.first..one.end) else { return };
+        if places.contains(&true) {
+            return;
+        }
+        places.fill(true);
+        let (start, end) = (first.start, last.end);
+        let text = text.get(start..end).unwrap_or_default().to_owned();
+        found.push(Entity { kind: one.kind, text, value: one.value, start, end });
+    };
+    for read in readers {
+        (0..words.len()).filter_map(|at| read(&words, at)).for_each(&mut take);
+    }
+    (0..words.len()).filter_map(|at| number::plain(&words, at)).for_each(&mut take);
+    found.sort_by_key(|entity| entity.start);
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str) -> Vec<(EntityKind, String)> {
+        // A Monday.
+        let today = NaiveDate::from_ymd_opt(2026, 11, 23).unwrap();
+        find_entities(text, today)
+            .into_iter()
+            .map(|entity| {
+                assert_eq!(&text[entity.start..entity.end], entity.text, "{text}");
+                (entity.kind, entity.value)
+            })
+            .collect()
+    }
+
+    #[track_caller]
+    fn expect(kind: EntityKind, rows: &[(&str, &str)]) {
+        for (text, value) in rows {
+            assert_eq!(found(text), [(kind, (*value).to_owned())], "{text}");
+        }
+    }
+
+    #[test]
+    fn money() {
+        expect(
+            EntityKind::Money,
+            &[
+                ("I sent £250.00 to Anna", "250.00 GBP"),
+                ("a loan of 10,000 euros", "10000.00 EUR"),
+                ("1.234,56 € were taken", "1234.56 EUR"),
+                ("can I borrow $7,500?", "7500.00 USD"),
+                ("five hundred pounds", "500.00 GBP"),
+                ("I need 10k euros", "10000.00 EUR"),
+                ("EUR 49.99 was charged", "49.99 EUR"),
+                ("they took 29,90€.", "29.90 EUR"),
+                ("twenty five dollars", "25.00 USD"),
+            ],
+        );
+    }
+
+    #[test]
+    fn dates() {
+        expect(
+            EntityKind::Date,
+            &[
+                ("it was yesterday", "2026-11-22"),
+                ("the payment from last Friday", "2026-11-20"),
+                ("on the 12th of May 1990", "1990-05-12"),
+                ("May 12, 1990", "1990-05-12"),
+                ("born 12/05/1990", "1990-05-12"),
+                ("1990-05-12", "1990-05-12"),
+                ("born on the twelfth of may 1990", "1990-05-12"),
+                ("on 3 December", "2026-12-03"),
+                ("next Wednesday please", "2026-11-25"),
+                ("31.12.1999", "1999-12-31"),
+            ],
+        );
+        assert_eq!(found("31/02/2020"), [], "no such day");
+        assert_eq!(found("you may call"), []);
+    }
+
+    #[test]
+    fn cards_and_accounts() {
+        expect(
+            EntityKind::CardLast4,
+            &[
+                ("block the card ending in 4421", "4421"),
+                ("no, the other card, 9910", "9910"),
+                ("last four digits are 0071", "0071"),
+                ("my card is 4111 1111 1111 1111", "1111"),
+            ],
+        );
+        expect(
+            EntityKind::Account,
+            &[
+                ("DE89 3704 0044 0532 0130 00", "DE89370400440532013000"),
+                ("my iban is GB82WEST12345698765432", "GB82WEST12345698765432"),
+                ("account number 12345678", "12345678"),
+            ],
+        );
+        expect(EntityKind::CustomerNumber, &[("I am customer C-10023", "C-10023"), ("c10023", "C-10023")]);
+    }
+
+    #[test]
+    fn people_and_how_to_reach_them() {
+        expect(EntityKind::Email, &[("mail Jane.Doe@Example.com.", "jane.doe@example.com")]);
+        expect(
+            EntityKind::Phone,
+            &[
+                ("call me at +44 20 7946 0018", "+442079460018"),
+                ("my phone number is 0171 555 0199", "01715550199"),
+                ("mobile: (555) 010-9999", "5550109999"),
+            ],
+        );
+        expect(EntityKind::Postcode, &[("I live at SW1A 1AA", "SW1A 1AA"), ("postcode 10115", "10115")]);
+        expect(
+            EntityKind::Name,
+            &[
+                ("my name is anna schmidt", "Anna Schmidt"),
+                ("Hi, I'm Maria Lopez and I lost it", "Maria Lopez"),
+                ("this is Peter calling", "Peter"),
+            ],
+        );
+        assert_eq!(found("I'm very unhappy"), []);
+        assert_eq!(found("I am Happy to wait"), []);
+    }
+
+    #[test]
+    fn several_values_of_one_message_and_what_is_left() {
+        use EntityKind::{CustomerNumber, Date, Money, Name, Number};
+        let kinds: Vec<EntityKind> =
+            found("I'm Anna Schmidt, C-10023, I paid 49.99 euros on 20/11/2026 and want 24 months")
+                .into_iter()
+                .map(|one| one.0)
+                .collect();
+        assert_eq!(kinds, [Name, CustomerNumber, Money, Date, Number]);
+        assert_eq!(found("over 24 months"), [(Number, "24".to_owned())]);
+        assert_eq!(found("thank you, that is all"), []);
+        assert_eq!(found("你好 €"), []);
+    }
+}

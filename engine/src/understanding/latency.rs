@@ -1,0 +1,77 @@
+//! How fast texts are understood on this machine.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::Error;
+use crate::Engine;
+
+/// Figures of [`bench_understand`].
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LatencyReport {
+    /// Processor threads the machine has.
+    pub threads: usize,
+    /// One entry for each length of text and number of texts at once.
+    pub figures: Vec<Latency>,
+}
+
+/// Latency and throughput of one setting.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Latency {
+    /// Tokens of each text.
+    pub tokens: usize,
+    /// Texts asked for at once.
+    pub batch: usize,
+    /// Rounds measured.
+    pub rounds: usize,
+    /// Median time from asking to the last answer, milliseconds.
+    pub p50_ms: f64,
+    /// The same, 99th percentile.
+    pub p99_ms: f64,
+    /// Texts answered in a second.
+    pub texts_per_second: f64,
+}
+
+/// Measures texts of 16 and 64 tokens, one and 32 at once, each for about `seconds`.
+///
+/// # Errors
+/// When the engine does not answer.
+pub async fn bench_understand(engine: &Engine, seconds: f64) -> Result<LatencyReport, Error> {
+    let mut figures = Vec::new();
+    for tokens in [16usize, 64] {
+        // The first and the last token are the model's marks; every word here is one token.
+        let text = ["card"].repeat(tokens.saturating_sub(2)).join(" ");
+        for batch in [1usize, 32] {
+            figures.push(measure(engine, &text, tokens, batch, Duration::from_secs_f64(seconds)).await?);
+        }
+    }
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Ok(LatencyReport { threads, figures })
+}
+
+async fn measure(engine: &Engine, text: &str, tokens: usize, batch: usize, time: Duration) -> Result<Latency, Error> {
+    let round = async || {
+        let waiting: Vec<_> = (0..batch).map(|_| engine.reader().encode(text)).collect();
+        for answer in waiting {
+            answer.await?;
+        }
+        Ok::<_, Error>(())
+    };
+    for _ in 0..3 {
+        round().await?;
+    }
+    let (start, mut taken) = (Instant::now(), Vec::new());
+    while taken.len() < 10 || start.elapsed() < time {
+        let before = Instant::now();
+        round().await?;
+        taken.push(before.elapsed().as_secs_f64() * 1000.0);
+    }
+    let total: f64 = taken.iter().sum();
+    taken.sort_by(f64::total_cmp);
+    let at =
+        |percent: usize| taken.get((taken.len() * percent / 100).min(taken.len() - 1)).copied().unwrap_or_default();
+    #[expect(clippy::cast_precision_loss, reason = "counts are small")]
+    let texts_per_second = (taken.len() * batch) as f64 * 1000.0 / total;
+    Ok(Latency { tokens, batch, rounds: taken.len(), p50_ms: at(50), p99_ms: at(99), texts_per_second })
+}

@@ -1,0 +1,63 @@
+//! Where a model's files come from: a folder on disk, or the program itself.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use super::Error;
+
+/// The files of one model.
+#[derive(Debug, Clone)]
+pub(crate) enum Folder {
+    /// A folder on disk.
+    Disk(PathBuf),
+    /// Files compiled into the program, by name.
+    Inside(&'static [(&'static str, &'static [u8])]),
+}
+
+macro_rules! inside {
+    ($($file:literal),* $(,)?) => {
+        &[$(($file, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/weights/encoder/", $file)))),*]
+    };
+}
+
+static ENCODER: &[(&str, &[u8])] = inside![
+    "config.json",
+    "tokenizer.json",
+    "model.safetensors.index.json",
+    "model-00001-of-00003.safetensors",
+    "model-00002-of-00003.safetensors",
+    "model-00003-of-00003.safetensors",
+];
+
+/// The encoder that ships with the program.
+#[must_use]
+pub(crate) fn encoder_inside() -> Folder {
+    Folder::Inside(ENCODER)
+}
+
+impl Folder {
+    /// The bytes of one file.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it is not there or can not be read.
+    pub(crate) fn read(&self, file: &str) -> Result<Cow<'static, [u8]>, Error> {
+        let failed = |reason: String| Error::File { file: file.to_owned(), reason };
+        match self {
+            Self::Disk(folder) => std::fs::read(folder.join(file)).map(Cow::Owned).map_err(|e| failed(e.to_string())),
+            Self::Inside(files) => files
+                .iter()
+                .find(|(name, _)| *name == file)
+                .map(|(_, bytes)| Cow::Borrowed(*bytes))
+                .ok_or_else(|| failed("not compiled in".to_owned())),
+        }
+    }
+
+    /// A JSON file, parsed.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it is not there or does not parse.
+    pub(crate) fn read_json<T: serde::de::DeserializeOwned>(&self, file: &str) -> Result<T, Error> {
+        serde_json::from_slice(&self.read(file)?)
+            .map_err(|e| Error::File { file: file.to_owned(), reason: e.to_string() })
+    }
+}

@@ -1,0 +1,141 @@
+//! Tensors of safetensors shards, as `f32`.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
+
+use super::{Error, Folder};
+
+/// The shards of one model. Tensors are turned into `f32` when asked for.
+pub(crate) struct Tensors {
+    shards: Vec<Cow<'static, [u8]>>,
+    shard_of: BTreeMap<String, usize>,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl Tensors {
+    /// Opens the shards that `model.safetensors.index.json` names, or the single `model.safetensors`.
+    ///
+    /// # Errors
+    /// [`Error::File`] when a shard is missing or is no safetensors file.
+    pub(crate) fn open(folder: &Folder) -> Result<Self, Error> {
+        let mut files: Vec<String> = match folder.read_json::<Index>("model.safetensors.index.json") {
+            Ok(index) => index.weight_map.into_values().collect(),
+            Err(_) => vec!["model.safetensors".to_owned()],
+        };
+        files.sort_unstable();
+        files.dedup();
+        let (mut shards, mut shard_of) = (Vec::with_capacity(files.len()), BTreeMap::new());
+        for (number, file) in files.iter().enumerate() {
+            let bytes = folder.read(file)?;
+            let parsed = SafeTensors::deserialize(&bytes)
+                .map_err(|e| Error::File { file: file.clone(), reason: e.to_string() })?;
+            shard_of.extend(parsed.names().into_iter().map(|name| (name.to_owned(), number)));
+            shards.push(bytes);
+        }
+        Ok(Self { shards, shard_of })
+    }
+
+    fn with<T>(&self, name: &str, use_view: impl FnOnce(TensorView<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        let missing = || Error::Missing(name.to_owned());
+        let shard = self.shard_of.get(name).and_then(|&number| self.shards.get(number)).ok_or_else(missing)?;
+        let parsed = SafeTensors::deserialize(shard)
+            .map_err(|e| Error::File { file: name.to_owned(), reason: e.to_string() })?;
+        use_view(parsed.tensor(name).map_err(|_| missing())?)
+    }
+
+    /// The tensor `name` of the given shape, row-major.
+    ///
+    /// `F32` and `F16` are read as they are. `I8` is multiplied by `name.scale`, one factor for each row: the scale's
+    /// shape is the tensor's without its last dimension.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] or [`Error::Mismatch`].
+    pub(crate) fn get(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
+        let (mut values, quantised) = self.with(name, |view| {
+            if view.shape() != shape {
+                return Err(mismatch(name, format!("{shape:?}"), format!("{:?}", view.shape())));
+            }
+            Ok((decode(name, &view)?, view.dtype() == Dtype::I8))
+        })?;
+        if quantised {
+            let (width, rows) = shape.split_last().ok_or_else(|| Error::Missing(name.to_owned()))?;
+            let scales = self.get(&format!("{name}.scale"), rows)?;
+            for (row, scale) in values.chunks_exact_mut((*width).max(1)).zip(&scales) {
+                row.iter_mut().for_each(|value| *value *= scale);
+            }
+        }
+        Ok(values)
+    }
+}
+
+fn mismatch(name: &str, expected: String, found: String) -> Error {
+    Error::Mismatch { name: name.to_owned(), expected, found }
+}
+
+fn decode(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>, Error> {
+    let bytes = view.data();
+    match view.dtype() {
+        Dtype::F32 => Ok(bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()),
+        Dtype::F16 => Ok(bytes.as_chunks::<2>().0.iter().map(|b| half_to_single(u16::from_le_bytes(*b))).collect()),
+        Dtype::I8 => Ok(bytes.iter().map(|b| f32::from(i8::from_le_bytes([*b]))).collect()),
+        other => Err(mismatch(name, "F32, F16 or I8".to_owned(), format!("{other:?}"))),
+    }
+}
+
+/// IEEE 754 binary16 to binary32.
+fn half_to_single(bits: u16) -> f32 {
+    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
+    let (exponent, fraction) = (i32::from((bits >> 10) & 0x1f), f32::from(bits & 0x3ff));
+    sign * match exponent {
+        0 => fraction * 2f32.powi(-24),
+        31 if fraction == 0.0 => f32::INFINITY,
+        31 => f32::NAN,
+        _ => (1.0 + fraction / 1024.0) * 2f32.powi(exponent - 15),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn halves_are_read_as_the_standard_says() {
+        for (bits, value) in [(0x3c00, 1.0), (0xc000, -2.0), (0x3555, 0.333_251_95), (0x0001, 5.960_464_5e-8), (0, 0.0)]
+        {
+            assert_eq!(half_to_single(bits), value);
+        }
+        assert!(half_to_single(0x7e00).is_nan());
+    }
+
+    fn write(folder: &std::path::Path) {
+        let (int8, scale, half) =
+            ([127u8, 1, 0, 255], [0.5f32, 2.0].map(f32::to_le_bytes).concat(), 0x3c00u16.to_le_bytes());
+        let views = HashMap::from([
+            ("w", TensorView::new(Dtype::I8, vec![2, 2], &int8).unwrap()),
+            ("w.scale", TensorView::new(Dtype::F32, vec![2], &scale).unwrap()),
+            ("h", TensorView::new(Dtype::F16, vec![1], &half).unwrap()),
+        ]);
+        safetensors::serialize_to_file(views, None, &folder.join("model.safetensors")).unwrap();
+    }
+
+    #[test]
+    fn rows_are_scaled_and_what_does_not_fit_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path());
+        let tensors = Tensors::open(&Folder::Disk(folder.path().to_owned())).unwrap();
+        assert_eq!(tensors.get("w", &[2, 2]).unwrap(), [63.5, 0.5, 0.0, -2.0]);
+        assert_eq!(tensors.get("h", &[1]).unwrap(), [1.0]);
+        assert!(matches!(tensors.get("w", &[4]), Err(Error::Mismatch { .. })));
+        assert!(matches!(tensors.get("v", &[1]), Err(Error::Missing(name)) if name == "v"));
+    }
+}

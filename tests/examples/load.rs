@@ -1,0 +1,198 @@
+//! Sending messages and scoring applications over HTTP under load.
+//!
+//! ```text
+//! cargo build --release -p candor && cargo run --release -p candor-tests --example load -- --clients 50 --seconds 30
+//! ```
+//!
+//! Starts the built `candor` beside this program, with a private Postgres in a temporary folder, on the loopback
+//! interface. Each client sends its next request when the answer to the last one is there. Prints one JSON line for each
+//! kind of request; latencies are what the client sees.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a measurement that fails has no result"
+)]
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use candor::crm::{NewClient, create_client};
+use candor::db::embedded::running_in;
+use reqwest::{Client, RequestBuilder};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use tempfile::TempDir;
+
+const MESSAGES: [&str; 6] = [
+    "I lost my card",
+    "where is my transfer to Anna Winter?",
+    "what are your opening hours?",
+    "why was I charged 12.50 EUR by a shop I have never been to",
+    "how do I change my address",
+    "what does a card cost?",
+];
+
+/// Conversations of one client, so that they stay as short as people's.
+const EACH: usize = 10;
+
+/// The program under load; killed at the end.
+struct Server {
+    child: Child,
+    address: String,
+    home: TempDir,
+}
+
+impl Server {
+    fn start() -> Self {
+        let binary = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("candor");
+        let home = tempfile::tempdir().unwrap();
+        let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let mut child = Command::new(&binary)
+            .args(["serve", "--empty"])
+            .env_remove("DATABASE_URL")
+            .env_remove("REDIS_URL")
+            .env("CANDOR_HOME", home.path())
+            .env("CANDOR_LISTEN", format!("127.0.0.1:{port}"))
+            .env("CANDOR_API_REQUESTS_PER_MINUTE", "100000000")
+            .env("CANDOR_LOG", "error")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}; build it first", binary.display()));
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.next().unwrap().unwrap().starts_with("Candor is ready"));
+        std::thread::spawn(move || lines.count());
+        Self { child, address: format!("http://127.0.0.1:{port}"), home }
+    }
+
+    /// A client of the API with every right it needs, as an `Authorization` header.
+    async fn authorization(&self, http: &Client) -> String {
+        let db = PgPool::connect_with(running_in(&self.home.path().canonicalize().unwrap())).await.unwrap();
+        let scopes = ["conversations:read", "conversations:write", "applications:read", "applications:write"];
+        let NewClient { client_id, secret, .. } =
+            create_client(&mut db.acquire().await.unwrap(), "Load", &scopes.map(str::to_owned), None).await.unwrap();
+        let token: Value = http
+            .post(format!("{}/api/v1/oauth/token", self.address))
+            .basic_auth(client_id, Some(secret))
+            .form(&[("grant_type", "client_credentials")])
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        format!("Bearer {}", token["access_token"].as_str().expect("a token"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = self.child.wait();
+    }
+}
+
+fn main() {
+    let option = |name: &str, usual: u64| {
+        let mut arguments = std::env::args().skip_while(|argument| argument != name).skip(1);
+        arguments.next().map_or(usual, |value| value.parse().expect("a number"))
+    };
+    let (clients, span) = (option("--clients", 50), Duration::from_secs(option("--seconds", 30)));
+    rustls::crypto::ring::default_provider().install_default().unwrap();
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let server = Server::start();
+        let http = Client::builder().pool_max_idle_per_host(usize::MAX).build().unwrap();
+        let authorization = server.authorization(&http).await;
+        let api =
+            |path: &str| http.post(format!("{}/api/v1/{path}", server.address)).header("authorization", &authorization);
+
+        let mut conversations = Vec::new();
+        for _ in 0..usize::try_from(clients).unwrap() * EACH {
+            let started: Value = answer(api("conversations").json(&json!({ "text": "hello" }))).await;
+            conversations.push(started["conversation"]["id"].as_str().expect("a conversation").to_owned());
+        }
+        measure("send a message", clients, span, |client, round| {
+            let conversation = &conversations[client * EACH + round % EACH];
+            let text = MESSAGES[(client + round) % MESSAGES.len()];
+            api(&format!("conversations/{conversation}/messages")).json(&json!({ "text": text }))
+        })
+        .await;
+        measure("submit an application", clients, span, |client, round| {
+            api("applications").json(&application(client, round))
+        })
+        .await;
+    });
+}
+
+/// Somebody new each time, so that the counts of devices and addresses stay those of real life.
+fn application(client: usize, round: usize) -> Value {
+    let number = client * 1_000_000 + round;
+    json!({
+        "applicant": {
+            "name": format!("Ada Example{number}"),
+            "email": format!("ada.example{number}@mail.example"),
+            "phone": format!("+49151{number:08}"),
+            "date_of_birth": "1988-04-12",
+            "street": format!("Linden Street {}", number % 400 + 1),
+            "city": "Berlin",
+            "postcode": format!("1{:04}", number % 9000),
+            "months_at_address": 40,
+            "yearly_income_minor": 4_200_000,
+        },
+        "amount_minor": 1_200_000,
+        "term_months": 48,
+        "purpose": "car",
+    })
+}
+
+/// The answer to a request that must succeed.
+async fn answer(request: RequestBuilder) -> Value {
+    let response = request.send().await.unwrap();
+    let status = response.status();
+    let body: Value = response.json().await.unwrap();
+    assert!(status.is_success(), "{status}: {body}");
+    body
+}
+
+/// Lets every client send one request after the other for `span`, and prints what they saw.
+async fn measure(what: &str, clients: u64, span: Duration, request: impl Fn(usize, usize) -> RequestBuilder) {
+    let start = Instant::now();
+    let client = async |client: usize| {
+        let (mut times, mut failed) = (Vec::new(), 0_u32);
+        for round in 0.. {
+            if start.elapsed() >= span {
+                break;
+            }
+            let begin = Instant::now();
+            let response = request(client, round).send().await.unwrap();
+            let done = response.status().is_success();
+            let body = response.bytes().await.unwrap();
+            if done {
+                times.push(begin.elapsed());
+            } else {
+                if failed == 0 {
+                    eprintln!("{}", String::from_utf8_lossy(&body));
+                }
+                failed += 1;
+            }
+        }
+        (times, failed)
+    };
+    let all = futures::future::join_all((0..usize::try_from(clients).unwrap()).map(client)).await;
+    let failed: u32 = all.iter().map(|(_, failed)| failed).sum();
+    let mut times: Vec<_> = all.into_iter().flat_map(|(times, _)| times).collect();
+    times.sort_unstable();
+    let at = |share: usize| times.get((times.len() * share / 1000).min(times.len().saturating_sub(1)));
+    let ms = |share| at(share).map(|time| time.as_secs_f64() * 1e3);
+    println!(
+        "{}",
+        json!({
+            "request": what, "clients": clients, "seconds": span.as_secs(), "done": times.len(), "failed": failed,
+            "per_second": f64::from(u32::try_from(times.len()).unwrap()) / start.elapsed().as_secs_f64(),
+            "p50_ms": ms(500), "p99_ms": ms(990), "worst_ms": ms(1000),
+        })
+    );
+}
