@@ -27,3 +27,5 @@ document.addEventListener("submit", (event) => {
   const question = event.submitter?.dataset.confirm ?? event.target.dataset.confirm;
   if (question && !window.confirm(question)) event.preventDefault();
 });
+
+for (const button of document.querySelectorAll("[data-print]")) button.addEventListener("click", () => window.print());

@@ -11,6 +11,7 @@ mod factors;
 pub mod letters;
 pub mod policies;
 mod reasons;
+mod register;
 mod review;
 mod scoring;
 mod similarity;
@@ -26,6 +27,7 @@ pub use assessments::{
     Difference, Repetition, StoredAssessment, assessment, band_in_words, latest, proposal_in_words, repeat,
 };
 pub use reasons::{Coded, in_words as reasons_in_words};
+pub use register::{RegisterFilter, Registered, register};
 pub use submit::{Draft, NewApplication, Submitted, announce, submit, submit_within};
 
 use actix_web::web;

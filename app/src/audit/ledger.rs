@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 
 use crate::{AppError, Result};
 
@@ -192,7 +192,7 @@ pub async fn entry(db: &PgPool, number: i64) -> Result<LedgerEntry> {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn about(db: &PgPool, subject_kind: &str, subject_id: &str) -> Result<Vec<LedgerEntry>> {
+pub async fn about(db: impl PgExecutor<'_>, subject_kind: &str, subject_id: &str) -> Result<Vec<LedgerEntry>> {
     let entries = sqlx::query_as!(
         LedgerEntry,
         r#"select number, at, actor_kind, actor_id, actor_name, action, subject_kind, subject_id, details,

@@ -175,6 +175,7 @@ pub(super) async fn satisfaction(db: &PgPool, period: i32) -> Result<Report> {
         head: vec!["Rating", "Conversations", "Share"],
         rows: rows
             .iter()
+            .filter(|_| ratings > 0)
             .map(|row| {
                 vec![
                     Cell::Text(row.score.to_string()),

@@ -1,0 +1,224 @@
+//! What managers keep.
+
+use candor::accounts::Role;
+use candor_tests::TestApp;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// Action and details of the last entry of the log.
+async fn last_entry(app: &TestApp) -> (String, Value) {
+    let (action, details): (String, String) =
+        sqlx::query_as("select action, details from audit_entries order by number desc limit 1")
+            .fetch_one(&app.db)
+            .await
+            .unwrap();
+    (action, serde_json::from_str(&details).unwrap())
+}
+
+/// The text of the nth `<code class="secret">` of a page.
+fn secret(page: &str, nth: usize) -> String {
+    page.split("<code class=\"secret\">").nth(nth + 1).unwrap().split('<').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_person_is_added_signs_in_and_is_deactivated() {
+    let app = candor_tests::spawn().await;
+    let manager = app.sign_in(Role::Manager).await;
+    let refused = manager.post_form("/manage/people", &[("name", ""), ("email", "x"), ("role", "agent")]).await;
+    assert_eq!(refused.status(), 422);
+    let refused = refused.text().await.unwrap();
+    assert!(refused.contains("Enter a name") && refused.contains("value=\"x\""), "{refused}");
+
+    let new = [("name", "Ida Berg"), ("email", "ida@harbour.example"), ("role", "officer")];
+    let added = manager.post_form("/manage/people", &new).await;
+    assert_eq!((added.status().as_u16(), added.headers()["cache-control"].to_str().unwrap()), (200, "no-store"));
+    let password = secret(&added.text().await.unwrap(), 1);
+    assert_eq!(last_entry(&app).await.0, "person.created");
+    assert_eq!(manager.post_form("/manage/people", &new).await.status(), 422, "the address is taken");
+
+    let ida = app.visitor();
+    let form = [("email", "IDA@harbour.example"), ("password", password.as_str())];
+    assert_eq!(ida.post_form("/sign-in", &form).await.status(), 303);
+    assert_eq!(ida.get("/account").await.status(), 200);
+    let id: Uuid =
+        sqlx::query_scalar("select id from people where name = 'Ida Berg'").fetch_one(&app.db).await.unwrap();
+
+    let path = format!("/manage/people/{id}");
+    assert_eq!(manager.post_form(&format!("{path}/role"), &[("role", "senior_officer")]).await.status(), 303);
+    let (action, details) = last_entry(&app).await;
+    assert_eq!(
+        (action.as_str(), &details["from"], &details["to"]),
+        ("person.role_changed", &"officer".into(), &"senior_officer".into())
+    );
+    assert_eq!(manager.post_form(&format!("{path}/active"), &[("active", "false")]).await.status(), 303);
+    assert_eq!(last_entry(&app).await.1["sessions_ended"], 1);
+    assert_eq!(ida.get("/account").await.status(), 303);
+    assert_eq!(ida.post_form("/sign-in", &form).await.status(), 422);
+
+    assert_eq!(manager.post_form(&format!("{path}/active"), &[("active", "true")]).await.status(), 303);
+    let reset = manager.post_form(&format!("{path}/password"), &[("", "")]).await.text().await.unwrap();
+    assert_eq!(ida.post_form("/sign-in", &form).await.status(), 422, "the old password is gone");
+    let renewed = secret(&reset, 1);
+    let form = [("email", "ida@harbour.example"), ("password", renewed.as_str())];
+    assert_eq!(ida.post_form("/sign-in", &form).await.status(), 303);
+}
+
+#[tokio::test]
+async fn nobody_changes_their_own_role_or_access() {
+    let app = candor_tests::spawn().await;
+    let manager = app.sign_in(Role::Manager).await;
+    let path = format!("/manage/people/{}", manager.person.unwrap());
+    assert_eq!(manager.post_form(&format!("{path}/role"), &[("role", "auditor")]).await.status(), 409);
+    assert_eq!(manager.post_form(&format!("{path}/active"), &[("active", "false")]).await.status(), 409);
+}
+
+#[tokio::test]
+async fn an_api_client_shows_its_secret_once_and_can_be_ended() {
+    let app = candor_tests::spawn().await;
+    let manager = app.sign_in(Role::Manager).await;
+    let refused = manager.post_form("/manage/clients", &[("name", "Sales CRM")]).await;
+    assert_eq!(refused.status(), 422);
+    assert!(refused.text().await.unwrap().contains("value=\"Sales CRM\""));
+    let form = [("name", "Sales CRM"), ("scope", "contacts:read"), ("scope", "webhooks:manage")];
+    let made = manager.post_form("/manage/clients", &form).await.text().await.unwrap();
+    let (client_id, client_secret) = (secret(&made, 0), secret(&made, 1));
+    let (action, details) = last_entry(&app).await;
+    assert_eq!((action.as_str(), &details["client_id"]), ("api_client.created", &client_id.as_str().into()));
+    assert!(!details.to_string().contains(&client_secret));
+
+    let grant = [
+        ("grant_type", "client_credentials"),
+        ("client_id", client_id.as_str()),
+        ("client_secret", client_secret.as_str()),
+    ];
+    let token = async || app.visitor().client.post(app.url("/api/v1/token")).form(&grant).send().await.unwrap();
+    assert_eq!(token().await.status(), 200);
+    let list = manager.page("/manage/clients").await;
+    assert!(list.contains(&client_id) && !list.contains(&client_secret));
+
+    let id: Uuid = sqlx::query_scalar("select id from api_clients").fetch_one(&app.db).await.unwrap();
+    let path = format!("/manage/clients/{id}/deactivate");
+    assert_eq!(manager.post_form(&path, &[("", "")]).await.status(), 303);
+    assert_eq!(last_entry(&app).await.0, "api_client.deactivated");
+    assert!(token().await.status().is_client_error());
+    assert_eq!(manager.post_form(&path, &[("", "")]).await.status(), 404);
+}
+
+#[tokio::test]
+async fn an_article_is_previewed_drafted_published_and_keeps_its_history() {
+    let app = candor_tests::spawn().await;
+    let manager = app.sign_in(Role::Manager).await;
+    let article = |go: &'static str, body: &'static str| {
+        [("title", "Opening hours"), ("slug", "opening-hours"), ("tags", "branch, hours"), ("body", body), ("go", go)]
+    };
+    let preview = manager.post_form("/manage/articles", &article("preview", "We open at **nine**.")).await;
+    assert!(preview.text().await.unwrap().contains("<strong>nine</strong>"));
+    let stored: i64 = sqlx::query_scalar("select count(*) from articles").fetch_one(&app.db).await.unwrap();
+    assert_eq!(stored, 0, "a preview changes nothing");
+
+    let drafted = manager.post_form("/manage/articles", &article("draft", "We open at nine.")).await;
+    assert_eq!(drafted.headers()["location"], "/manage/articles/opening-hours?done=draft");
+    assert_eq!(app.visitor().get("/help/opening-hours").await.status(), 404);
+    let path = "/manage/articles/opening-hours";
+    assert_eq!(manager.post_form(path, &article("publish", "We open at ten.")).await.status(), 303);
+    assert_eq!(last_entry(&app).await.0, "article.published");
+    assert!(app.visitor().page("/help/opening-hours").await.contains("We open at ten."));
+    let passages: i64 = sqlx::query_scalar("select count(*) from article_passages").fetch_one(&app.db).await.unwrap();
+    assert!(passages > 0, "the assistant can answer from it");
+    assert!(manager.page("/manage/articles/opening-hours?revision=1").await.contains("We open at nine."));
+    assert_eq!(manager.post_form("/manage/articles", &article("draft", "Another.")).await.status(), 422);
+
+    assert_eq!(manager.post_form(path, &article("retire", "We open at ten.")).await.status(), 303);
+    assert_eq!(app.visitor().get("/help/opening-hours").await.status(), 404);
+}
+
+#[tokio::test]
+async fn canned_responses_are_kept_by_their_shortcut() {
+    let app = candor_tests::spawn().await;
+    let manager = app.sign_in(Role::Manager).await;
+    let form = |shortcut: &'static str, text: &'static str| {
+        [("shortcut", shortcut), ("title", "Card arrives"), ("text", text)]
+    };
+    assert_eq!(manager.post_form("/manage/canned", &form("Card Arrives", "x")).await.status(), 422);
+    assert_eq!(manager.post_form("/manage/canned", &form("card-arrives", "Dear {name}.")).await.status(), 303);
+    let taken = manager.post_form("/manage/canned", &form("card-arrives", "Again.")).await;
+    assert_eq!(taken.status(), 422);
+    assert!(taken.text().await.unwrap().contains("Another response has this shortcut."));
+    assert_eq!(
+        manager.post_form("/manage/canned/card-arrives", &form("card-on-its-way", "Hello.")).await.status(),
+        303
+    );
+    assert!(manager.page("/manage/canned/card-on-its-way").await.contains("Hello."));
+    assert_eq!(manager.post_form("/manage/canned/card-on-its-way/delete", &[("", "")]).await.status(), 303);
+    assert_eq!(last_entry(&app).await.0, "canned_response.deleted");
+    assert_eq!(manager.get("/manage/canned/card-on-its-way").await.status(), 404);
+}
+
+#[tokio::test]
+async fn a_manager_sees_and_ends_sessions() {
+    let app = candor_tests::spawn().await;
+    let (manager, agent) = (app.sign_in(Role::Manager).await, app.sign_in(Role::Agent).await);
+    assert!(manager.page("/manage/sessions").await.contains("Test Agent"));
+    let session: Uuid = sqlx::query_scalar("select id from sessions where person_id = $1")
+        .bind(agent.person.unwrap())
+        .fetch_one(&app.db)
+        .await
+        .unwrap();
+    assert_eq!(manager.post_form(&format!("/manage/sessions/{session}/end"), &[("", "")]).await.status(), 303);
+    assert_eq!(agent.get("/account").await.status(), 303);
+    assert_eq!(last_entry(&app).await.0, "session.ended");
+}
+
+/// A conversation that ended yesterday; `agent` says whether a person wrote in it.
+async fn ended_conversation(app: &TestApp, agent: Option<Uuid>, resolved_by: &str, csat: Option<i16>) {
+    let id = Uuid::now_v7();
+    sqlx::query(
+        "insert into conversations (id, status, intent, resolved_at, resolved_by, csat, created_at)
+         values ($1, 'resolved', 'lost_card', now() - interval '1 day', $2, $3, now() - interval '1 day 1 hour')",
+    )
+    .bind(id)
+    .bind(resolved_by)
+    .bind(csat)
+    .execute(&app.db)
+    .await
+    .unwrap();
+    let authors = [("customer", None), ("assistant", None), ("agent", agent)];
+    let last = if agent.is_some() { 3 } else { 2 };
+    for (seq, (author, person)) in (1_i64..).zip(authors.into_iter().take(last)) {
+        sqlx::query(
+            "insert into messages (id, conversation_id, seq, author, person_id, text, created_at)
+             values ($1, $2, $3, $4, $5, 'words', now() - interval '1 day' + $3 * interval '2 seconds')",
+        )
+        .bind(Uuid::now_v7())
+        .bind(id)
+        .bind(seq)
+        .bind(author)
+        .bind(person)
+        .execute(&app.db)
+        .await
+        .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn containment_and_verified_resolution_are_counted_apart() {
+    let app = candor_tests::spawn().await;
+    let manager = app.sign_in(Role::Manager).await;
+    let agent = app.sign_in(Role::Agent).await.person;
+    ended_conversation(&app, None, "assistant", None).await; // contained, nothing says it helped
+    ended_conversation(&app, None, "customer", Some(1)).await; // contained, and it did not help
+    ended_conversation(&app, None, "customer", Some(5)).await; // contained and verified
+    ended_conversation(&app, agent, "agent", Some(4)).await; // a person, verified
+
+    let csv = async |name: &str| manager.page(&format!("/manage/reports/{name}.csv?days=7")).await;
+    let last = |csv: String| csv.lines().nth(1).unwrap().split(',').skip(1).collect::<Vec<_>>().join(",");
+    assert_eq!(last(csv("containment").await), "4,3,0.7500");
+    assert_eq!(last(csv("verified-resolution").await), "4,2,0.5000");
+    assert!(csv("satisfaction").await.contains("5,1,0.3333"));
+    assert!(csv("intents").await.contains("lost card,4,0.7500,3.3333"));
+    assert!(csv("first-response").await.contains("Anybody: from the first question,4,2.0000,2.0000"));
+
+    let page = manager.page("/manage/reports?days=7").await;
+    assert!(page.contains("75.0 %") && page.contains("<title id=\"containment-title\">Contained</title>"));
+    assert_eq!(manager.get("/manage/reports/nothing.csv").await.status(), 404);
+}
