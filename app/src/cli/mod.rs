@@ -3,8 +3,11 @@
 //! Commands that read data take a file or standard input and write JSON lines to standard output; progress goes to
 //! standard error, so that commands can be piped and their output checked.
 
+mod articles;
 mod audit;
 mod bench;
+mod chat;
+mod evaluate;
 mod explain;
 mod failure;
 mod lines;
@@ -45,6 +48,9 @@ struct Cli {
 enum Command {
     Serve(serve::Serve),
     Understand(understand::Understand),
+    Chat(chat::Chat),
+    #[command(subcommand)]
+    Evaluate(evaluate::Evaluate),
     Score(score::Score),
     Explain(explain::Explain),
     #[command(subcommand)]
@@ -71,6 +77,8 @@ pub fn run() -> ExitCode {
     let done = match cli.command.unwrap_or(Command::Serve(serve::Serve::default())) {
         Command::Serve(command) => command.run(config),
         Command::Understand(command) => command.run(&config),
+        Command::Chat(command) => command.run(&config),
+        Command::Evaluate(command) => command.run(&config),
         Command::Score(command) => command.run(&config),
         Command::Explain(command) => command.run(&config),
         Command::Train(command) => command.run(),

@@ -95,14 +95,19 @@ pub async fn fill(app: &App, size: Size, tell: impl Fn(&str)) -> Result<()> {
 }
 
 /// Saves the shipped articles and says how many.
+/// The articles' files: slug and Markdown with front matter.
+pub(crate) fn article_files() -> impl Iterator<Item = (String, String)> {
+    Articles::iter().filter_map(|path| {
+        let file = Articles::get(&path)?;
+        Some((path.trim_end_matches(".md").to_owned(), String::from_utf8_lossy(&file.data).into_owned()))
+    })
+}
+
 async fn articles(app: &App) -> Result<usize> {
     let mut count = 0;
-    for path in Articles::iter() {
-        let Some(file) = Articles::get(&path) else { continue };
-        let text = String::from_utf8_lossy(&file.data);
-        let slug = path.trim_end_matches(".md");
+    for (slug, text) in article_files() {
         let article =
-            knowledge::read_source(slug, &text).map_err(|error| AppError::Internal(format!("article {error}")))?;
+            knowledge::read_source(&slug, &text).map_err(|error| AppError::Internal(format!("article {error}")))?;
         let mut connection = app.db.acquire().await?;
         knowledge::save(&mut connection, &app.engine, &article, ArticleStatus::Published, None).await?;
         count += 1;

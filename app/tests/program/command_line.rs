@@ -31,9 +31,52 @@ fn a_wrong_setting_is_refused_by_its_name() {
 #[test]
 fn help_names_every_command() {
     let help = words(candor().arg("--help").output().unwrap().stdout);
-    for command in ["serve", "understand", "score", "explain", "train", "audit", "bench"] {
+    for command in ["serve", "understand", "chat", "evaluate", "score", "explain", "train", "audit", "bench"] {
         assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command} in\n{help}");
     }
+}
+
+#[test]
+fn texts_are_understood_in_their_order() {
+    let texts = "my card was stolen\nwhere is my transfer of 12.50 EUR?\nwhat is the capital of Peru\n";
+    let output = fed(candor().arg("understand"), texts);
+    assert!(output.status.success(), "{}", words(output.stderr));
+    let understood: Vec<Value> = words(output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let said: Vec<_> = understood.iter().map(|line| line["text"].as_str().unwrap()).collect();
+    assert_eq!(said, texts.lines().collect::<Vec<_>>());
+    assert_eq!(understood[0]["intent"], "block_card");
+    assert_eq!(understood[1]["entities"][0]["kind"], "money");
+    assert_eq!(understood[2]["in_scope"], false);
+}
+
+#[test]
+fn heads_and_conversations_are_measured() {
+    let rows =
+        "text,label\nI still have not received my new card,card_arrival\n\"hello, is my card here\",card_arrival\n";
+    let output = fed(candor().args(["evaluate", "intents", "--head", "banking77", "--data", "-"]), rows);
+    assert!(output.status.success(), "{}", words(output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["rows"], 2);
+    assert!(report["accuracy"].as_f64().unwrap() >= 0.5, "{report}");
+
+    let refused = fed(candor().args(["evaluate", "intents", "--head", "unheard", "--data", "-"]), rows);
+    assert!(words(refused.stderr).contains("there is no head unheard"));
+
+    let scenario =
+        r#"{"name": "a person", "turns": [{"user": "I want to talk to a human"}], "outcome": {"hand_off": "asked"}}"#;
+    let output = fed(candor().args(["evaluate", "dialogue", "--scenarios", "-"]), scenario);
+    assert!(output.status.success(), "{}", words(output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["scenarios"], &report["wrong_actions"]), (&Value::from(1), &Value::from(0)));
+}
+
+#[test]
+fn a_conversation_in_the_terminal_ends_with_a_blocked_card() {
+    let lines = "I lost my card\nC-10023\n14 March 1988\n10115\nthe one ending 4821\nyes\n";
+    let output = fed(candor().arg("chat"), lines);
+    assert!(output.status.success(), "{}", words(output.stderr));
+    let said = words(output.stdout);
+    assert!(said.contains("done, reference"), "{said}");
 }
 
 #[test]
