@@ -28,6 +28,7 @@ pub(super) async fn fill(
     count: u32,
     tell: &impl Fn(&str),
 ) -> Result<()> {
+    let mut decided = Vec::new();
     for (index, demo) in risk::demo::applications(7, count, DAYS).into_iter().enumerate() {
         if index % 100 == 0 {
             tell(&format!("Demonstration bank: application {} of {count}", index + 1));
@@ -35,10 +36,10 @@ pub(super) async fn fill(
         let received = (Utc::now() - minutes(demo.days_ago)).trunc_subsecs(6);
         let submitted = applications::submit(app, application(rng, customers, &demo, received)).await?;
         if demo.days_ago > OPEN_DAYS || rng.random_bool(0.2) {
-            decide(app, rng, staff, &submitted, received).await?;
+            decided.push(decide(app, rng, staff, &submitted, received).await?);
         }
     }
-    Ok(())
+    set_back(app, &decided).await
 }
 
 /// Days as whole minutes.
@@ -119,14 +120,14 @@ fn stranger(rng: &mut ChaCha8Rng, demo: &risk::demo::DemoApplication) -> Applica
     }
 }
 
-/// Decides as an officer would, a few hours after it arrived, and sets the clock back to then.
+/// Decides as an officer would, and says when: some hours after it arrived.
 async fn decide(
     app: &App,
     rng: &mut ChaCha8Rng,
     staff: &Staff,
     submitted: &Submitted,
     received: DateTime<Utc>,
-) -> Result<()> {
+) -> Result<Decided> {
     let assessment = &submitted.assessment;
     let codes: Vec<String> = assessment.reasons.iter().take(4).map(|reason| reason.code.clone()).collect();
     let outcome = match assessment.proposal {
@@ -152,22 +153,41 @@ async fn decide(
     if decision.needs_second && rng.random_bool(0.5) {
         decisions::confirm(app, &staff.senior, decision.id).await?;
     }
-    set_back(app, application, decision.id, received, rng.random_range(40..2_800)).await
+    let at = (received + Duration::minutes(rng.random_range(40..2_800))).min(Utc::now());
+    Ok(Decided { application, decision: decision.id, at })
 }
 
-async fn set_back(app: &App, application: Uuid, decision: Uuid, received: DateTime<Utc>, minutes: i64) -> Result<()> {
-    let at = (received + Duration::minutes(minutes)).min(Utc::now());
-    sqlx::query!(
-        "update decisions
-         set created_at = $2::timestamptz, finished_at = case when finished_at is not null then $2::timestamptz end
-         where id = $1",
-        decision,
-        at,
-    )
-    .execute(&app.db)
-    .await?;
-    sqlx::query!("update applications set decided_at = $2 where id = $1 and decided_at is not null", application, at)
-        .execute(&app.db)
+/// When a decision was made in the demonstration's time.
+struct Decided {
+    application: Uuid,
+    decision: Uuid,
+    at: DateTime<Utc>,
+}
+
+/// Sets the clock of decisions back. A finished decision is kept as it was by a trigger, which only the owner of the
+/// table can put aside, and only here: in the transaction that makes up the past of an empty bank.
+async fn set_back(app: &App, decided: &[Decided]) -> Result<()> {
+    let mut tx = app.db.begin().await?;
+    sqlx::query!("alter table decisions disable trigger user").execute(&mut *tx).await?;
+    for Decided { application, decision, at } in decided {
+        sqlx::query!(
+            "update decisions
+             set created_at = $2::timestamptz, finished_at = case when finished_at is not null then $2::timestamptz end
+             where id = $1",
+            decision,
+            at,
+        )
+        .execute(&mut *tx)
         .await?;
+        sqlx::query!(
+            "update applications set decided_at = $2 where id = $1 and decided_at is not null",
+            application,
+            at
+        )
+        .execute(&mut *tx)
+        .await?;
+    }
+    sqlx::query!("alter table decisions enable trigger user").execute(&mut *tx).await?;
+    tx.commit().await?;
     Ok(())
 }
