@@ -12,10 +12,22 @@ function act(element) {
   }
 }
 
+// j and k walk through the rows of a list, where the page does not use these keys itself.
+function walk(step) {
+  const rows = [...document.querySelectorAll("main .row-link")];
+  if (!rows.length || document.querySelector('[data-key="j"]')) return false;
+  const at = rows.indexOf(document.activeElement);
+  rows[at < 0 ? (step > 0 ? 0 : rows.length - 1) : Math.min(Math.max(at + step, 0), rows.length - 1)].focus();
+  return true;
+}
+
 function keyList() {
   const keys = [["?", "This list"], ["Ctrl K", "Command bar: go anywhere, do anything"]];
   if (document.querySelector("[data-search]")) keys.push(["/", "Search"]);
   for (const link of document.querySelectorAll("[data-go]")) keys.push([`g ${link.dataset.go}`, `Go to ${link.textContent.trim()}`]);
+  if (document.querySelector("main .row-link") && !document.querySelector('[data-key="j"]')) {
+    keys.push(["j", "Next row"], ["k", "Row before"], ["Enter", "Open the row"]);
+  }
   const seen = new Set();
   for (const element of document.querySelectorAll("[data-key]")) {
     if (seen.has(element.dataset.key)) continue;
@@ -77,6 +89,8 @@ export function shortcuts({ openCommands }) {
       openKeys();
     } else if (event.key === "g" && document.querySelector("[data-go]")) {
       going = Date.now();
+    } else if ((event.key === "j" || event.key === "k") && walk(event.key === "j" ? 1 : -1)) {
+      event.preventDefault();
     } else {
       const search = event.key === "/" ? document.querySelector("[data-search]") : null;
       const element = search ?? document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
