@@ -62,7 +62,7 @@ pub(super) async fn submit(app: web::Data<App>, request: HttpRequest, form: web:
         return pages::refused(&again(form, "email", "Enter your email address.".to_owned()));
     }
     let attempt = Attempt::new(caller_address(&request), &form.email);
-    if let Some(seconds) = attempt.wait_s(&app.db).await? {
+    if let Some(seconds) = attempt.admit(&app.db).await? {
         let page = again(form, "password", format!("Too many attempts. Try again in {}.", wait_words(seconds)));
         return Ok(HttpResponse::TooManyRequests()
             .insert_header((RETRY_AFTER, seconds.to_string()))
@@ -93,7 +93,6 @@ pub(super) async fn submit(app: web::Data<App>, request: HttpRequest, form: web:
             Ok(answer)
         }
         known => {
-            attempt.failed(&app.db).await?;
             record_refusal(&app.db, known.as_ref(), right).await?;
             pages::refused(&again(form, "password", "The address or the password is not right.".to_owned()))
         }

@@ -31,41 +31,46 @@ impl Attempt {
         Self { keys: [(pair.into(), FREE_FOR_PAIR), (alone.into(), FREE_FOR_ADDRESS)] }
     }
 
-    /// Seconds until the next attempt may be made.
-    pub(super) async fn wait_s(&self, db: &PgPool) -> Result<Option<u64>> {
-        let mut longest = None;
+    /// Counts the attempt as a failure until [`Attempt::succeeded`] takes that back, or says how many seconds it must
+    /// wait. Counting comes first, and one attempt at a time, so that many at once gain nothing.
+    pub(super) async fn admit(&self, db: &PgPool) -> Result<Option<u64>> {
+        let mut tx = db.begin().await?;
         for (key, free) in &self.keys {
-            let row = sqlx::query!("select failures, last_at from sign_in_failures where key = $1", &key[..])
-                .fetch_optional(db)
-                .await?;
-            if let Some(row) = row {
-                longest = longest.max(remaining_s(row.failures, *free, row.last_at, Utc::now()));
-            }
-        }
-        Ok(longest)
-    }
-
-    /// Counts a failure; counts older than a day are forgotten.
-    pub(super) async fn failed(&self, db: &PgPool) -> Result<()> {
-        for (key, _) in &self.keys {
-            sqlx::query!(
-                "insert into sign_in_failures (key, failures, last_at) values ($1, 1, now())
-                 on conflict (key) do update set last_at = now(), failures =
-                    case when sign_in_failures.last_at < now() - interval '1 day' then 1
-                         else least(sign_in_failures.failures + 1, 1000) end",
+            // The update that changes nothing locks the row, also where it was there already.
+            let row = sqlx::query!(
+                "insert into sign_in_failures (key, failures, last_at) values ($1, 0, now())
+                 on conflict (key) do update set key = excluded.key returning failures, last_at",
                 &key[..],
             )
-            .execute(db)
+            .fetch_one(&mut *tx)
+            .await?;
+            let wait = remaining_s(row.failures, *free, row.last_at, Utc::now());
+            if wait.is_some() {
+                return Ok(wait);
+            }
+            sqlx::query!(
+                "update sign_in_failures set last_at = now(), failures =
+                    case when last_at < now() - interval '1 day' then 1 else least(failures + 1, 1000) end
+                 where key = $1",
+                &key[..],
+            )
+            .execute(&mut *tx)
             .await?;
         }
-        sqlx::query!("delete from sign_in_failures where last_at < now() - interval '1 day'").execute(db).await?;
-        Ok(())
+        tx.commit().await?;
+        Ok(None)
     }
 
-    /// The right password was given: the pair's count starts again. The address's goes on.
+    /// The right password was given: the pair's count starts again, the address's goes back by this attempt. Counts
+    /// older than a day are forgotten.
     pub(super) async fn succeeded(&self, db: &PgPool) -> Result<()> {
-        let [(pair, _), _] = &self.keys;
-        sqlx::query!("delete from sign_in_failures where key = $1", &pair[..]).execute(db).await?;
+        let [(pair, _), (address, _)] = &self.keys;
+        sqlx::query!("delete from sign_in_failures where key = $1 or last_at < now() - interval '1 day'", &pair[..],)
+            .execute(db)
+            .await?;
+        sqlx::query!("update sign_in_failures set failures = greatest(failures - 1, 0) where key = $1", &address[..])
+            .execute(db)
+            .await?;
         Ok(())
     }
 }
