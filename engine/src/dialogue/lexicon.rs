@@ -668,6 +668,88 @@ pub(super) fn is_question(text: &str) -> bool {
         || [0, skipped].iter().any(|at| words.get(*at).is_some_and(|word| QUESTION.contains(&word.text.as_str())))
 }
 
+/// Whether the text asks how things are in general ("how long does a transfer take?"), not about the customer's own.
+pub(super) fn asks_generally(text: &str) -> bool {
+    const GENERAL: &[&str] = &[
+        "how long does",
+        "how long do",
+        "how long will",
+        "how long is",
+        "how much does",
+        "how much do",
+        "how much is",
+        "how much are",
+        "how high is",
+        "how do i",
+        "how can i",
+        "how does",
+        "how do you",
+        "what does",
+        "what do i need",
+        "what do you charge",
+        "what happens",
+        "what is the",
+        "what is a",
+        "what is an",
+        "what are the",
+        "what are your",
+        "what's the",
+        "whats the",
+        "is there a",
+        "is there any",
+        "are there any",
+        "do you have",
+        "do you offer",
+        "do you charge",
+        "when do you",
+        "when are you",
+        "which documents",
+        "what documents",
+        "what should i do",
+    ];
+    const OWN: &[&str] = &[
+        "my",
+        "mine",
+        "i've",
+        "i'm",
+        "yesterday",
+        "today",
+        "sent",
+        "made",
+        "lost",
+        "stolen",
+        "status",
+        "please",
+        "it's",
+        "ordered",
+    ];
+    let words = words(text);
+    let own = words
+        .iter()
+        .any(|word| OWN.contains(&word.text.as_str()) || word.text.contains(|c: char| c.is_ascii_digit() || c == '@'));
+    let after_lead = words.iter().position(|word| QUESTION.contains(&word.text.as_str())).unwrap_or(0);
+    !own && begins(words.get(after_lead..).unwrap_or_default(), GENERAL).is_some()
+}
+
+/// Whether the text begins as a request: "I want", "can you", "please".
+pub(super) fn requests(text: &str) -> bool {
+    const REQUEST: &[&str] = &[
+        "i want",
+        "i need",
+        "i'd like",
+        "i would like",
+        "can you",
+        "could you",
+        "please",
+        "help me",
+        "can i",
+        "i have to",
+        "let me",
+    ];
+    let words = words(text);
+    (0..3).any(|skip| words.get(skip..).is_some_and(|rest| begins(rest, REQUEST).is_some()))
+}
+
 /// Whether the text announces a side question: "by the way".
 pub(super) fn digresses(text: &str) -> bool {
     any(
@@ -839,6 +921,11 @@ mod tests {
         assert!(!asks_why("why was I charged twice by the shop last week?"));
         assert!(is_question("by the way, what are your opening hours"));
         assert!(!is_question("my card was stolen"));
+        assert!(asks_generally("And how long does a replacement card take?"));
+        assert!(asks_generally("How do I dispute a charge?"));
+        assert!(!asks_generally("how do I block my card?"));
+        assert!(!asks_generally("what is the status of the transfer I sent yesterday?"));
+        assert!(!asks_generally("can I get a loan?"));
         assert!(is_chinese("我的卡丢了"));
         assert!(!is_chinese("my card 丢"));
     }

@@ -31,6 +31,12 @@ impl Exchange<'_> {
         let Some(passage) = found.into_iter().find(|passage| fits(question, passage)) else {
             return Ok(false);
         };
+        // What the question is about may be done here as well.
+        let understanding = part.unwrap_or(self.input.understanding);
+        let offered = self
+            .likely_flow(understanding)
+            .filter(|flow| !self.state.stack.iter().any(|run| run.flow == flow.name))
+            .map(|flow| Choice::new(flow.title.clone(), format!("start:{}", flow.name)));
         self.ground.add(&passage.text);
         self.ground.add(&passage.title);
         self.state.failures = 0;
@@ -46,7 +52,7 @@ impl Exchange<'_> {
                 title: passage.title,
                 passage: passage.text,
             }],
-            choices: Vec::new(),
+            choices: offered.into_iter().collect(),
         });
         Ok(true)
     }

@@ -1,7 +1,7 @@
 //! Nothing is running: what does the customer want?
 
 use super::super::action::{Choice, HandOffReason};
-use super::super::answer::{has_cue, words};
+use super::super::answer::{find_exactly, has_cue, words};
 use super::super::bank::BankError;
 use super::super::flow::{Flow, IDENTIFY, TALK_TO_HUMAN};
 use super::super::lexicon;
@@ -123,8 +123,16 @@ impl<'m> Exchange<'m> {
 
     /// The wish of one clause, if the encoder is sure enough or the words leave no doubt.
     pub(super) fn wish(&self, understanding: &Understanding) -> Option<Wish<'m>> {
-        let sure = understanding.confidence >= START && understanding.in_scope;
-        if sure && let Some(flow) = self.manager.by_intent(&understanding.intent) {
+        let among = words(&understanding.text);
+        let settled = |flow: &&Flow| flow.settles.iter().any(|words| find_exactly(&among, words).is_some());
+        if let Some(flow) = self.manager.flows().iter().find(settled) {
+            return Some(Wish::Flow(flow));
+        }
+        // Said about the flow's own matter, but in general: the articles know, and the flow is offered with the answer.
+        if lexicon::asks_generally(&understanding.text) {
+            return Some(Wish::Question);
+        }
+        if let Some(flow) = self.likely_flow(understanding) {
             return Some(Wish::Flow(flow));
         }
         let asks = understanding.intent == "general_question" && understanding.confidence >= START;
@@ -132,7 +140,6 @@ impl<'m> Exchange<'m> {
         if asks {
             return (question || understanding.confidence >= CERTAIN).then_some(Wish::Question);
         }
-        let among = words(&understanding.text);
         let cued = self
             .manager
             .flows()
@@ -143,6 +150,13 @@ impl<'m> Exchange<'m> {
             None if question && among.len() >= 3 => Some(Wish::Question),
             None => None,
         }
+    }
+
+    /// The flow of the encoder's intent, if it is sure enough. A person is not called on a mere likelihood.
+    pub(super) fn likely_flow(&self, understanding: &Understanding) -> Option<&'m Flow> {
+        let enough = if understanding.intent == TALK_TO_HUMAN { CERTAIN } else { START };
+        let sure = understanding.confidence >= enough && understanding.in_scope;
+        self.manager.by_intent(&understanding.intent).filter(|_| sure)
     }
 
     /// Asks whether the customer wants what the encoder holds for likely. Says whether it did.

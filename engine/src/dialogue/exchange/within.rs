@@ -174,7 +174,8 @@ impl<'m> Exchange<'m> {
         if !own_words && lexicon::is_question(text) && words(text).len() > 4 && self.digress(text).await? {
             return Ok(true);
         }
-        if self.sure_of_other_flow() && matches!(slot.kind, SlotKind::Choice { .. }) && words(text).len() > 3 {
+        // "I want to apply for a loan for my car" is a wish, although it names a choice.
+        if matches!(slot.kind, SlotKind::Choice { .. }) && lexicon::requests(text) && self.sure_of_other_flow() {
             return Ok(false);
         }
         let (today, currency) = (self.input.today, self.manager.words.currency.as_str());
@@ -318,7 +319,8 @@ impl<'m> Exchange<'m> {
             }
             _ => {}
         }
-        if lexicon::is_question(text) || understanding.intent == "general_question" {
+        let asks = understanding.intent == "general_question" && understanding.confidence >= CERTAIN;
+        if lexicon::is_question(text) || asks {
             return self.digress(text).await;
         }
         if lexicon::greets(text) || lexicon::thanks(text) {

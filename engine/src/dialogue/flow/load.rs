@@ -91,6 +91,8 @@ struct FlowText {
     #[serde(default)]
     cues: Vec<String>,
     #[serde(default)]
+    settles: Vec<String>,
+    #[serde(default)]
     identity: bool,
     #[serde(default)]
     repeat: bool,
@@ -196,6 +198,7 @@ impl Reader<'_> {
             wish: file.wish,
             intents: file.intents,
             cues: file.cues,
+            settles: file.settles,
             identity: file.identity,
             repeat: file.repeat,
             opening: file.opening,

@@ -29,6 +29,8 @@ pub struct Flow {
     pub intents: Vec<String>,
     /// Words that start it where the encoder is unsure: every word of a cue must occur.
     pub cues: Vec<String>,
+    /// Phrases that start it whatever the encoder says.
+    pub settles: Vec<String>,
     /// Whether the customer must be identified before anything in it is asked or said beyond its opening.
     pub identity: bool,
     /// Whether it can simply be run again to change what it did.
