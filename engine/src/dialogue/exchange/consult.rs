@@ -10,10 +10,11 @@ use super::super::summary::{Line, Note, excerpt};
 use super::{Exchange, FAILURES};
 use crate::dialogue::answer::stem;
 
-/// Similarity from which a passage may answer, if it also shares the question's words.
-const NEAR: f32 = 0.35;
+/// Similarity from which a passage may answer, if it also shares most of the question's words. Measured with the shipped
+/// encoder on the demonstration's articles: of 45 questions with an answer 42 lie above 0.5, of 18 without one all below.
+const NEAR: f32 = 0.45;
 /// Similarity from which a passage answers with little in common in words.
-const VERY_NEAR: f32 = 0.62;
+const VERY_NEAR: f32 = 0.55;
 /// Passages looked at.
 const LOOKED_AT: usize = 5;
 
@@ -119,7 +120,7 @@ fn fits(question: &str, passage: &Passage) -> bool {
     if passage.score >= VERY_NEAR {
         return shared >= 1;
     }
-    shared >= 1 && shared * 2 >= question.len()
+    shared * 2 > question.len()
 }
 
 /// The words of a question that carry its subject.
