@@ -5,10 +5,12 @@
 
 mod applicant;
 mod application;
+mod apply;
 mod assessments;
 pub mod decisions;
 mod factors;
 pub mod letters;
+mod models_page;
 pub mod policies;
 mod reasons;
 mod register;
@@ -34,7 +36,8 @@ use actix_web::web;
 
 /// The officers' pages, the applicants' pages, policies and models.
 pub fn routes(config: &mut web::ServiceConfig) {
-    config.configure(review::routes);
+    config.configure(review::routes).configure(apply::routes);
+    config.configure(policies::routes).configure(models_page::routes);
 }
 
 pub use words::{CustomerState, CustomerWords, customer_words};

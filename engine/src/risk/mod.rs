@@ -34,3 +34,6 @@ pub use model::{Calibration, FORMAT, Model, ModelError, ModelFile, probability};
 pub use policy::{Band, Bands, Policy, PolicyError, Proposal, Proposals, RuleHit};
 pub use rules::{Comparison, Condition, Operand, Operator, Rule};
 pub use shap::{Explainer, Scratch};
+
+/// The card of the shipped model, in Markdown.
+pub const SHIPPED_CARD: &str = include_str!("../../weights/risk/README.md");

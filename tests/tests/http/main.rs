@@ -5,6 +5,8 @@ mod audit;
 mod bank;
 mod chat;
 mod crm;
+mod applications;
+mod apply;
 mod desk;
 mod knowledge;
 mod manage;

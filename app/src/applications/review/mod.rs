@@ -13,6 +13,8 @@ mod waterfall;
 
 use actix_web::web;
 
+pub(super) use percent::log_odds;
+
 /// The officers' pages.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
