@@ -210,7 +210,7 @@ pub async fn about(db: impl PgExecutor<'_>, subject_kind: &str, subject_id: &str
 ///
 /// # Errors
 /// When the database fails.
-pub async fn actions(db: &PgPool) -> Result<Vec<String>> {
+pub(super) async fn actions(db: &PgPool) -> Result<Vec<String>> {
     // A loose index scan: one step per action, however long the log is.
     let actions = sqlx::query_scalar!(
         r#"with recursive found (action) as (

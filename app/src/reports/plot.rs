@@ -48,7 +48,7 @@ const VALUE_ROOM: f64 = 70.0;
 /// Height of a row of bars.
 const ROW: u32 = 26;
 /// The line's area: left, top, right, bottom.
-const AREA: (f64, f64, f64, f64) = (40.0, 12.0, 490.0, 132.0);
+const AREA: (f64, f64, f64, f64) = (48.0, 12.0, 490.0, 132.0);
 
 impl Plot {
     /// Horizontal bars, in the order given. `items`: label, length, the value in words.
@@ -140,7 +140,7 @@ mod tests {
     fn a_day_without_a_share_is_a_gap() {
         let days = [("1".to_owned(), Some(0.5)), ("2".to_owned(), None), ("3".to_owned(), Some(1.0))];
         let line = Plot::line("p", "Title", &days).unwrap().line.unwrap();
-        assert_eq!(line.path, "M40.0 72.0M490.0 12.0");
+        assert_eq!(line.path, "M48.0 72.0M490.0 12.0");
         assert_eq!(line.end, "100 %");
         assert!(Plot::line("p", "Title", &[]).is_none());
     }
