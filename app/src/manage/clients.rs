@@ -115,7 +115,7 @@ pub(super) async fn add(
         tab: "clients",
         about: format!("{name} may use the API"),
         facts: vec![("Client id", made.client_id), ("Client secret", made.secret)],
-        note: "It exchanges both for an access token at /api/v1/token (OAuth 2 client credentials).",
+        note: "It exchanges both for an access token at /api/v1/oauth/token (OAuth 2 client credentials).",
         back: "/manage/clients".to_owned(),
     })
 }
