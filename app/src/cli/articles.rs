@@ -10,7 +10,7 @@ pub(super) async fn knowledge(engine: &Engine) -> Result<MemoryKnowledge, Failur
     let mut knowledge = MemoryKnowledge::new();
     for (_, text) in crate::demo::article_files() {
         for passage in MemoryKnowledge::passages(&text) {
-            let words = format!("{}. {}. {}", passage.title, passage.heading, passage.text);
+            let words = format!("{}: {}. {}", passage.title, passage.heading, passage.text);
             knowledge.add(passage, engine.embed(&words).await?);
         }
     }

@@ -1,5 +1,13 @@
 //! The program as its callers meet it: HTTP against the real server. A slice adds its module here.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failure here is a failed test"
+)]
+
 mod accounts;
 mod applications;
 mod apply;
