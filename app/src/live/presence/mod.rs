@@ -55,10 +55,13 @@ pub trait Presence: Send + Sync {
 /// The presence that the rest of the program holds.
 pub type PresentPeople = Arc<dyn Presence>;
 
+/// People at one place, each with the time until which they are taken as there.
+type People = HashMap<Uuid, (Present, Instant)>;
+
 /// One replica: a map in the process.
 #[derive(Default)]
 pub struct InProcess {
-    places: Mutex<HashMap<String, HashMap<Uuid, (Present, Instant)>>>,
+    places: Mutex<HashMap<String, People>>,
 }
 
 impl InProcess {
