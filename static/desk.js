@@ -35,7 +35,9 @@ async function visit(url, { options, push = true, form } = {}) {
   if (!page.document.querySelector(".desk")) return location.assign(options ? location.href : url);
   if (visit !== visiting && !form) return undefined;
   const before = desk.dataset.conversation;
-  putPage(desk, page.document, { fresh: Boolean(form?.matches("[data-compose]")) });
+  const composed = Boolean(form?.matches("[data-compose]"));
+  if (composed && page.ok) write.sent();
+  putPage(desk, page.document, { fresh: composed });
   const address = new URL(page.url);
   address.searchParams.delete("done");
   const target = new URL(url, location.href).hash;
@@ -110,12 +112,23 @@ desk.addEventListener("submit", (event) => {
   if (form.getAttribute("aria-busy")) return;
   form.setAttribute("aria-busy", "true");
   const composing = form.matches("[data-compose]");
-  visit(form.action, { options: { method: "POST", body: fields }, form }).then((done) => {
+  visit(form.action, { options: { method: "POST", body: fields }, form }).then(() => {
     form.removeAttribute("aria-busy");
-    if (composing && done) write.sent();
     if (composing) desk.querySelector("#desk-text")?.focus();
     else settle(event.submitter, form.action);
   });
+});
+
+// The filters close on Escape and on a click elsewhere.
+document.addEventListener("click", (event) => {
+  const filters = desk.querySelector(".desk-filters[open]");
+  if (filters && !filters.contains(event.target)) filters.open = false;
+});
+desk.addEventListener("keydown", (event) => {
+  const filters = event.target.closest(".desk-filters[open]");
+  if (event.key !== "Escape" || !filters) return;
+  filters.open = false;
+  filters.querySelector("summary").focus();
 });
 
 window.addEventListener("popstate", () => visit(location.href, { push: false }));

@@ -70,6 +70,8 @@ function keepDraft(composer, other) {
   const to = other.querySelector("[data-compose]").elements;
   for (const name of ["text", "key", "origin_kind", "origin_source", "origin_text"]) to[name].value = from[name].value;
   to.text.textContent = from.text.value;
+  // Where only notes were possible, no choice was made.
+  if (composer.querySelectorAll('input[name="mode"]').length < 2) return;
   const mode = other.querySelector(`input[name="mode"][value="${composer.querySelector("input[name=mode]:checked")?.value}"]`);
   if (mode) mode.checked = true;
 }

@@ -20,10 +20,10 @@ pub(super) async fn all(db: &PgPool) -> Result<Vec<Canned>> {
         .await?)
 }
 
-/// A canned response for one customer: `{name}` becomes the customer's name, `{agent}` the agent's.
-pub(super) fn fill(text: &str, customer: &str, agent: &str) -> String {
+/// A canned response for one customer: `{name}` becomes the customer's first name, `{agent}` the agent's.
+pub(super) fn fill(text: &str, customer: Option<&str>, agent: &str) -> String {
     let first = |name: &str| name.split_whitespace().next().unwrap_or(name).to_owned();
-    text.replace("{name}", &first(customer)).replace("{agent}", &first(agent))
+    text.replace("{name}", &first(customer.unwrap_or("customer"))).replace("{agent}", &first(agent))
 }
 
 #[cfg(test)]
@@ -32,7 +32,7 @@ mod tests {
 
     #[test]
     fn names_are_filled_in() {
-        assert_eq!(fill("Dear {name}, {agent} here.", "Anna Berg", "Bea Lind"), "Dear Anna, Bea here.");
-        assert_eq!(fill("Hello.", "Anna Berg", "Bea Lind"), "Hello.");
+        assert_eq!(fill("Dear {name}, {agent} here.", Some("Anna Berg"), "Bea Lind"), "Dear Anna, Bea here.");
+        assert_eq!(fill("Dear {name}.", None, "Bea Lind"), "Dear customer.");
     }
 }

@@ -2,6 +2,9 @@
 
 use chrono::{DateTime, Utc};
 
+/// What is less than a minute ago.
+const NOW: &str = "now";
+
 /// A point in time, ready for a `time` element.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stamp {
@@ -28,10 +31,17 @@ impl Stamp {
     }
 }
 
+impl Stamp {
+    /// The same as a time that somebody has waited: `under 1 min`, `4 min`, `2 h`, `3 d`.
+    pub(super) fn waited(&self) -> &str {
+        if self.since == NOW { "under 1 min" } else { &self.since }
+    }
+}
+
 /// A duration in the largest unit that fits.
 fn since(seconds: i64) -> String {
     match seconds {
-        ..60 => "now".to_owned(),
+        ..60 => NOW.to_owned(),
         60..3600 => format!("{} min", seconds / 60),
         3600..86_400 => format!("{} h", seconds / 3600),
         _ => format!("{} d", seconds / 86_400),
@@ -47,7 +57,9 @@ mod tests {
         let now = "2026-11-23T15:00:00Z".parse().unwrap();
         let at = |text: &str| Stamp::new(text.parse().unwrap(), now);
         assert_eq!(at("2026-11-23T14:59:30Z").since, "now");
+        assert_eq!(at("2026-11-23T14:59:30Z").waited(), "under 1 min");
         assert_eq!(at("2026-11-23T14:02:00Z").since, "58 min");
+        assert_eq!(at("2026-11-23T14:02:00Z").waited(), "58 min");
         assert_eq!(at("2026-11-23T14:02:00Z").clock, "14:02");
         assert_eq!(at("2026-11-20T14:02:00Z").since, "3 d");
         assert_eq!(at("2026-11-20T14:02:00Z").clock, "20 Nov 14:02");

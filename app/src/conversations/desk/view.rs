@@ -262,10 +262,11 @@ impl Request<'_> {
             Some(question) => suggestion::suggest(app, conversation, question).await,
             None => None,
         };
+        let known = conversation.customer_id.map(|_| who.as_str());
         let canned: Vec<Canned> = canned::all(&app.db)
             .await?
             .into_iter()
-            .map(|canned| Canned { text: canned::fill(&canned.text, &who, &self.person.name), ..canned })
+            .map(|canned| Canned { text: canned::fill(&canned.text, known, &self.person.name), ..canned })
             .collect();
         let (draft, refused) = match draft {
             Some((draft, refused)) => (draft, Some(refused)),
