@@ -122,7 +122,7 @@ async fn next_step(
     if turn.actions.iter().any(|action| matches!(action, Action::Act { .. } | Action::HandOff { .. })) {
         return Ok(None);
     }
-    let text = turn.actions.iter().map(Action::text).collect::<Vec<_>>().join("\n\n");
+    let text = turn.actions.iter().map(Action::text).collect::<Vec<_>>().join("\n");
     let cited = turn.actions.iter().find_map(|action| match action {
         Action::Say { citations, .. } => citations.first(),
         _ => None,
