@@ -134,13 +134,12 @@ fn serve(model: &MoeEncoder, mut requests: mpsc::Receiver<Request>, counters: &C
         counters.batches.fetch_add(1, Relaxed);
         counters.texts.fetch_add(u64::try_from(batch.len()).unwrap_or(u64::MAX), Relaxed);
         counters.tokens.fetch_add(u64::try_from(tokens).unwrap_or(u64::MAX), Relaxed);
-        run(model, batch, tokens, &mut workspaces);
-        workspaces.iter_mut().for_each(|workspace| counters.add_load(&mut workspace.load));
+        run(model, batch, tokens, &mut workspaces, counters);
     }
 }
 
 /// Splits a batch into parts of about the same number of tokens, one for each workspace, and answers every caller.
-fn run(model: &MoeEncoder, batch: Vec<Request>, tokens: usize, workspaces: &mut [Workspace]) {
+fn run(model: &MoeEncoder, batch: Vec<Request>, tokens: usize, workspaces: &mut [Workspace], counters: &Counters) {
     let share = tokens.div_ceil(workspaces.len().max(1));
     let mut parts: Vec<Vec<Request>> = vec![Vec::new()];
     let mut filled = 0;
@@ -158,17 +157,20 @@ fn run(model: &MoeEncoder, batch: Vec<Request>, tokens: usize, workspaces: &mut 
         let mut work = parts.into_iter().zip(workspaces);
         let here = work.next();
         for (part, workspace) in work {
-            scope.spawn(move || answer(model, part, workspace));
+            scope.spawn(move || answer(model, part, workspace, counters));
         }
         if let Some((part, workspace)) = here {
-            answer(model, part, workspace);
+            answer(model, part, workspace, counters);
         }
     });
 }
 
-fn answer(model: &MoeEncoder, part: Vec<Request>, workspace: &mut Workspace) {
+fn answer(model: &MoeEncoder, part: Vec<Request>, workspace: &mut Workspace, counters: &Counters) {
     let ids: Vec<&[u32]> = part.iter().map(|request| request.ids.as_slice()).collect();
-    match model.forward(&ids, workspace) {
+    let encoded = model.forward(&ids, workspace);
+    // Counted before anybody hears: who has an answer finds it in the figures.
+    counters.add_load(&mut workspace.load);
+    match encoded {
         Ok(encoded) => {
             for (request, encoded) in part.into_iter().zip(encoded) {
                 // A caller that went away meanwhile needs no answer.
