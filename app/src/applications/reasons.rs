@@ -104,7 +104,7 @@ pub(super) fn offered(assessment: &Assessment) -> Vec<Offered> {
 
 /// A code in the customer's words, as far as any list or the policy knows it.
 #[must_use]
-pub fn find(code: &str, policy: &Policy) -> Option<Coded> {
+pub(crate) fn find(code: &str, policy: &Policy) -> Option<Coded> {
     if let Some(rule) = policy.rules.iter().find(|rule| rule.code == code) {
         return Some(Coded { code: rule.code.clone(), label: rule.name.clone(), text: rule.text.clone() });
     }

@@ -45,7 +45,7 @@ pub struct CustomerWords {
 
 /// What is said in the moment of arrival. No score decides: a person does, so nothing is promised here.
 #[must_use]
-pub fn on_arrival(application: &Application, assessment: &Assessment) -> CustomerWords {
+pub(crate) fn on_arrival(application: &Application, assessment: &Assessment) -> CustomerWords {
     let (text, reasons) = match assessment.proposal {
         Proposal::Approve => ("Nothing we checked so far stands against it.", Vec::new()),
         Proposal::Refer | Proposal::Decline => {

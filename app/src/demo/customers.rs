@@ -207,9 +207,12 @@ async fn records(connection: &mut PgConnection, rng: &mut ChaCha8Rng, customer: 
     payments(connection, rng, current, debit).await
 }
 
+/// Card, kind, counterparty, reference, cents, status, its detail, days ago, expected on.
+type Row = (Option<Uuid>, &'static str, &'static str, String, i64, &'static str, &'static str, i64, Option<NaiveDate>);
+
 async fn payments(connection: &mut PgConnection, rng: &mut ChaCha8Rng, account: Uuid, card: Uuid) -> Result<()> {
     let now = Utc::now();
-    let mut rows: Vec<(Option<Uuid>, &str, &str, String, i64, &str, &str, i64, Option<NaiveDate>)> = Vec::new();
+    let mut rows: Vec<Row> = Vec::new();
     let salary = rng.random_range(180_000..520_000);
     for month in 0..3 {
         rows.push((

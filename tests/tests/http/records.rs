@@ -4,7 +4,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 /// Keys of what [`add`] wrote.
-pub struct Ada {
+pub(crate) struct Ada {
     pub id: Uuid,
     /// The debit card ending 4821.
     pub debit: Uuid,
@@ -15,7 +15,7 @@ pub struct Ada {
 }
 
 /// Ada Weber, `C-10023`, born on 14 May 1990, postcode 10115.
-pub async fn add(db: &PgPool) -> Ada {
+pub(crate) async fn add(db: &PgPool) -> Ada {
     let ada = Ada { id: Uuid::now_v7(), debit: Uuid::now_v7(), books: Uuid::now_v7(), salary: Uuid::now_v7() };
     let account = Uuid::now_v7();
     sqlx::query(

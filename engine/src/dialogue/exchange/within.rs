@@ -281,7 +281,10 @@ impl<'m> Exchange<'m> {
                 continue;
             }
             let unmistakable = matches!(slot.kind, SlotKind::Email | SlotKind::Birthday)
-                || (matches!(slot.kind, SlotKind::Months { .. }) && slot.open);
+                || (matches!(slot.kind, SlotKind::Months { .. }) && slot.open)
+                // Who gives a customer number or a birthday and more is being identified: "C-10023, 12 April 1988, 10115".
+                || (matches!(slot.kind, SlotKind::Postcode)
+                    && matches!(answered.kind, SlotKind::Who | SlotKind::Birthday));
             if !unmistakable && !hinted(slot, &rest) {
                 continue;
             }

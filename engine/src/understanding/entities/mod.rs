@@ -22,13 +22,16 @@ struct Found {
     value: String,
 }
 
+/// Looks for one kind of value that begins at a word.
+type Reader<'a> = &'a dyn Fn(&[Word], usize) -> Option<Found>;
+
 /// Every value in a text, in order and without overlap. Words for days (`yesterday`) count from `today`.
 #[must_use]
 pub fn find_entities(text: &str, today: NaiveDate) -> Vec<Entity> {
     let words = words(text);
     let mut taken = vec![false; words.len()];
     let mut found: Vec<Entity> = Vec::new();
-    let readers: [&dyn Fn(&[Word], usize) -> Option<Found>; 10] = [
+    let readers: [Reader<'_>; 10] = [
         &contact::email,
         &identifier::customer_number,
         &identifier::iban,
