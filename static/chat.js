@@ -158,4 +158,5 @@ if (chat.dataset.begun === "true") {
   live.open();
   if (!location.hash || location.hash === "#end") log.toEnd();
 }
+window.addEventListener("offline", () => { if (live.listening()) live.lost(); });
 window.addEventListener("online", () => { if (live.listening()) live.open(); });

@@ -76,6 +76,12 @@ export function connection(dot, on) {
       waitThenPoll();
       open();
     },
+    /** The network is gone: a stream may take minutes to notice. */
+    lost() {
+      source?.close();
+      show("reconnecting");
+      waitThenPoll();
+    },
     listening: () => source !== null,
   };
 }

@@ -89,7 +89,7 @@ export function messageLog(chat) {
       again();
     });
     note.append(button);
-    item.append(note);
+    keepPlace(() => item.append(note), true);
   }
 
   // "just now" is true for a while only.
