@@ -12,7 +12,7 @@ use serde::Serialize;
 mod backend;
 pub mod dialogue;
 mod layers;
-mod models;
+pub mod models;
 pub mod risk;
 mod runtime;
 mod tokens;
