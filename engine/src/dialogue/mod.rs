@@ -28,6 +28,7 @@ mod words;
 pub mod evaluate;
 pub mod flow;
 pub mod memory;
+pub mod saying;
 
 pub use action::{Action, Choice, Citation, HandOffReason, SummaryCard, SummaryRow};
 pub use bank::{
