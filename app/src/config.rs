@@ -32,6 +32,13 @@ pub struct Config {
     pub smtp_url: Option<String>,
     /// Sender of letters (`CANDOR_MAIL_FROM`).
     pub mail_from: String,
+    /// Months for which decided applications are kept before they are erased (`CANDOR_RETENTION_MONTHS`).
+    pub retention_months: u32,
+    /// The consumer reporting agency whose score callers give as `credit_risk_score`: name, address and toll-free number as
+    /// letters print them (`CANDOR_CREDIT_BUREAU`).
+    pub credit_bureau: Option<String>,
+    /// The range of that agency's scores, such as `300 to 850` (`CANDOR_CREDIT_BUREAU_RANGE`).
+    pub credit_bureau_range: Option<String>,
     /// Requests a minute for one API client (`CANDOR_API_REQUESTS_PER_MINUTE`).
     pub api_requests_per_minute: u32,
     /// Log as JSON lines (`CANDOR_LOG_JSON`).
@@ -55,6 +62,9 @@ impl Default for Config {
             weights: None,
             smtp_url: None,
             mail_from: "letters@harbour.example".to_owned(),
+            retention_months: 25,
+            credit_bureau: None,
+            credit_bureau_range: None,
             api_requests_per_minute: 600,
             log_json: false,
             log: "info,sqlx=warn,actix_server=warn,candor::requests=warn".to_owned(),
@@ -131,6 +141,9 @@ impl Config {
         if let Some(value) = variable("CANDOR_API_REQUESTS_PER_MINUTE") {
             self.api_requests_per_minute = parsed("CANDOR_API_REQUESTS_PER_MINUTE", &value, "a number of requests")?;
         }
+        if let Some(value) = variable("CANDOR_RETENTION_MONTHS") {
+            self.retention_months = parsed("CANDOR_RETENTION_MONTHS", &value, "a number of months")?;
+        }
         if let Some(value) = variable("CANDOR_LOG_JSON") {
             self.log_json = parsed("CANDOR_LOG_JSON", &value, "true or false")?;
         }
@@ -140,6 +153,8 @@ impl Config {
             ("CANDOR_PUBLIC_URL", &mut self.public_url),
             ("CANDOR_TOKEN_KEY", &mut self.token_key),
             ("CANDOR_SMTP_URL", &mut self.smtp_url),
+            ("CANDOR_CREDIT_BUREAU", &mut self.credit_bureau),
+            ("CANDOR_CREDIT_BUREAU_RANGE", &mut self.credit_bureau_range),
         ] {
             if let Some(value) = variable(key) {
                 *field = Some(value);
@@ -164,6 +179,9 @@ impl Config {
         let refuse = |key, problem: &str| Err(ConfigError::Value { key, problem: problem.to_owned() });
         if self.database_connections < 2 {
             return refuse("database_connections", "at least 2 connections are needed");
+        }
+        if self.retention_months < 25 {
+            return refuse("retention_months", "must be at least 25: 12 CFR 1002.12(b)");
         }
         if self.api_requests_per_minute == 0 {
             return refuse("api_requests_per_minute", "must be at least 1");
@@ -239,6 +257,8 @@ mod tests {
             token_key: documented.token_key.clone(),
             weights: documented.weights.clone(),
             smtp_url: documented.smtp_url.clone(),
+            credit_bureau: documented.credit_bureau.clone(),
+            credit_bureau_range: documented.credit_bureau_range.clone(),
             ..defaults
         };
         assert_eq!(format!("{documented:?}"), format!("{shown:?}"));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix_web::middleware::{Compress, NormalizePath, from_fn};
 use actix_web::{App as ActixApp, HttpServer, web};
-use candor_engine::Engine;
+use candor_engine::{Engine, risk};
 use sqlx::PgPool;
 use tokio::sync::OnceCell;
 
@@ -69,7 +69,25 @@ impl App {
             app.presence = Arc::new(presence::Shared::new(redis.clone()));
             app.redis = Some(redis);
         }
+        app.install_risk_model().await?;
+        crate::applications::reasons::install(&app.db).await?;
         Ok(app)
+    }
+
+    /// Keeps the risk model that the program came with; see [`crate::applications::models::install`].
+    async fn install_risk_model(&self) -> Result<()> {
+        let folder = self.config.weights.as_ref().map(|folder| folder.join("risk"));
+        let unreadable = |error: std::io::Error| AppError::Unavailable(format!("weights: the risk model: {error}"));
+        let (file, card) = match folder {
+            // A new bank gets the program's own model with its first application.
+            None if crate::applications::models::list(&self.db).await?.is_empty() => return Ok(()),
+            None => (risk::SHIPPED_MODEL.to_vec(), risk::SHIPPED_CARD.to_owned()),
+            Some(folder) => (
+                std::fs::read(folder.join("model.json")).map_err(unreadable)?,
+                std::fs::read_to_string(folder.join("README.md")).unwrap_or_default(),
+            ),
+        };
+        crate::applications::models::install(&self.db, &file, &card).await
     }
 
     /// The key of the API's access tokens, read on first use.
@@ -100,6 +118,7 @@ pub fn handlers() -> Handlers {
         .with(crate::conversations::AnswerLater)
         .with(crate::webhooks::Deliver::default())
         .with(crate::applications::letters::MailLetter)
+        .with(crate::applications::retention::EraseApplications)
 }
 
 /// Serves on `listener` with `workers` threads until its handle stops it. Signals are the caller's business.

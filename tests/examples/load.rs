@@ -4,6 +4,13 @@
 //! cargo build --release -p candor && cargo run --release -p candor-tests --example load -- --clients 50 --seconds 30
 //! ```
 //!
+//! With `--applications RATE` it submits applications only, and as many a second whatever the answers take: a request's time
+//! counts from the moment at which it was due, so that a server that falls behind is not asked less.
+//!
+//! ```text
+//! cargo run --release -p candor-tests --example load -- --applications 300 --seconds 60
+//! ```
+//!
 //! Starts the built `candor` beside this program, with a private Postgres in a temporary folder, on the loopback
 //! interface. Each client sends its next request when the answer to the last one is there. Prints one JSON line for each
 //! kind of request; latencies are what the client sees.
@@ -109,6 +116,19 @@ fn main() {
         let api =
             |path: &str| http.post(format!("{}/api/v1/{path}", server.address)).header("authorization", &authorization);
 
+        let rate = option("--applications", 0);
+        if rate > 0 {
+            // The first requests prepare statements and fill caches; they are not what is sustained.
+            at_rate("warm up", rate.min(50), Duration::from_secs(5), 9, &|client, round| {
+                api("applications").json(&application(client, round))
+            })
+            .await;
+            at_rate("submit an application", rate, span, 1, &|client, round| {
+                api("applications").json(&application(client, round))
+            })
+            .await;
+            return;
+        }
         let mut conversations = Vec::new();
         for _ in 0..usize::try_from(clients).unwrap() * EACH {
             let started: Value = answer(api("conversations").json(&json!({ "text": "hello" }))).await;
@@ -135,7 +155,7 @@ fn application(client: usize, round: usize) -> Value {
             "name": format!("Ada Example{number}"),
             "email": format!("ada.example{number}@mail.example"),
             "phone": format!("+49151{number:08}"),
-            "date_of_birth": "1988-04-12",
+            "date_of_birth": format!("{}-{:02}-{:02}", 1950 + number % 55, number / 55 % 12 + 1, number / 660 % 28 + 1),
             "street": format!("Linden Street {}", number % 400 + 1),
             "city": "Berlin",
             "postcode": format!("1{:04}", number % 9000),
@@ -155,6 +175,56 @@ async fn answer(request: RequestBuilder) -> Value {
     let body: Value = response.json().await.unwrap();
     assert!(status.is_success(), "{status}: {body}");
     body
+}
+
+/// Sends `rate` requests a second for `span`, each when it is due, and prints how long after that its answer was there.
+async fn at_rate(
+    what: &str,
+    rate: u64,
+    span: Duration,
+    client: usize,
+    request: &impl Fn(usize, usize) -> RequestBuilder,
+) {
+    let start = Instant::now();
+    let each = Duration::from_secs(1) / u32::try_from(rate).unwrap();
+    let count = u32::try_from(rate * span.as_secs()).unwrap();
+    let mut sent = Vec::new();
+    for round in 0..count {
+        let due = start + each * round;
+        tokio::time::sleep_until(due.into()).await;
+        let request = request(client, usize::try_from(round).unwrap());
+        sent.push(tokio::spawn(async move {
+            let response = request.send().await.unwrap();
+            let done = response.status().is_success();
+            let body = response.bytes().await.unwrap();
+            if !done {
+                eprintln!("{}", String::from_utf8_lossy(&body));
+            }
+            (due.elapsed(), done)
+        }));
+    }
+    let mut times = Vec::new();
+    let mut failed = 0_u32;
+    for answer in sent {
+        let (time, done) = answer.await.unwrap();
+        if done {
+            times.push(time);
+        } else {
+            failed += 1;
+        }
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    times.sort_unstable();
+    let at = |share: usize| times.get((times.len() * share / 1000).min(times.len().saturating_sub(1)));
+    let ms = |share| at(share).map(|time| time.as_secs_f64() * 1e3);
+    println!(
+        "{}",
+        json!({
+            "request": what, "rate": rate, "seconds": span.as_secs(), "done": times.len(), "failed": failed,
+            "per_second": f64::from(u32::try_from(times.len()).unwrap()) / seconds,
+            "p50_ms": ms(500), "p90_ms": ms(900), "p99_ms": ms(990), "worst_ms": ms(1000),
+        })
+    );
 }
 
 /// Lets every client send one request after the other for `span`, and prints what they saw.

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::FieldError;
 
+use super::reasons::Language;
+
 /// Fewest years of age at which somebody may conclude a contract.
 const ADULT_YEARS: i32 = 18;
 /// No months of living anywhere are more.
@@ -50,6 +52,15 @@ pub struct Applicant {
     /// Yearly income in cents.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub yearly_income_minor: Option<i64>,
+    /// Who the applicant works for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub employer: Option<String>,
+    /// The account to which the loan is paid: an IBAN or another account number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The language in which letters are written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<Language>,
     /// How the loan is to be paid back, such as `direct_debit`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repayment: Option<String>,
@@ -111,6 +122,16 @@ impl Applicant {
             "yearly_income",
             "Write an amount of 0 or more.",
         );
+        refuse(
+            self.employer.as_deref().is_some_and(|name| !(2..=120).contains(&name.trim().chars().count())),
+            "employer",
+            "Write 2 to 120 characters, or leave it empty.",
+        );
+        refuse(
+            self.account.as_deref().is_some_and(|account| !is_account(account)),
+            "account",
+            "Write an account number with 6 to 34 letters and digits, such as DE02 1203 0000 0000 2020 51.",
+        );
         for (field, factor, code) in [
             ("employment", "employment_status", &self.employment),
             ("housing", "housing_status", &self.housing),
@@ -140,6 +161,11 @@ pub fn choices(factor: &str) -> impl Iterator<Item = (&'static str, &'static str
 pub(super) fn years_between(birth: NaiveDate, today: NaiveDate) -> i32 {
     let had_birthday = (today.month(), today.day()) >= (birth.month(), birth.day());
     today.year() - birth.year() - i32::from(!had_birthday)
+}
+
+fn is_account(text: &str) -> bool {
+    let signs = text.chars().filter(|sign| !sign.is_whitespace());
+    signs.clone().all(|sign| sign.is_ascii_alphanumeric()) && (6..=34).contains(&signs.count())
 }
 
 fn is_email(email: &str) -> bool {

@@ -187,12 +187,16 @@ pub struct Application {
     pub assignee_id: Option<Uuid>,
     /// When it arrived.
     pub received_at: DateTime<Utc>,
-    /// When it must be decided: 30 days after it arrived (12 CFR 1002.9(a)(1)).
+    /// When it was complete; `None` while documents are awaited.
+    pub completed_at: Option<DateTime<Utc>>,
+    /// When it must be decided: 30 days after it was complete (12 CFR 1002.9(a)(1)).
     pub decide_by: DateTime<Utc>,
     /// When it was decided.
     pub decided_at: Option<DateTime<Utc>>,
     /// When the bank confirmed that it was a fraud.
     pub fraud_confirmed_at: Option<DateTime<Utc>>,
+    /// When its personal data was erased.
+    pub erased_at: Option<DateTime<Utc>>,
 }
 
 impl Application {
@@ -249,9 +253,11 @@ struct Row {
     status: Status,
     assignee_id: Option<Uuid>,
     received_at: DateTime<Utc>,
+    completed_at: Option<DateTime<Utc>>,
     decide_by: DateTime<Utc>,
     decided_at: Option<DateTime<Utc>>,
     fraud_confirmed_at: Option<DateTime<Utc>>,
+    erased_at: Option<DateTime<Utc>>,
 }
 
 impl From<Row> for Application {
@@ -273,9 +279,11 @@ impl From<Row> for Application {
             status: row.status,
             assignee_id: row.assignee_id,
             received_at: row.received_at,
+            completed_at: row.completed_at,
             decide_by: row.decide_by,
             decided_at: row.decided_at,
             fraud_confirmed_at: row.fraud_confirmed_at,
+            erased_at: row.erased_at,
         }
     }
 }
@@ -288,7 +296,8 @@ macro_rules! select_application {
             r#"select id, number, customer_id, conversation_id, channel as "channel: Channel", external_id,
                       applicant as "applicant: Json<Applicant>", factors as "factors: Json<risk::Application>",
                       session as "session: Json<Session>", amount_minor, currency, term_months, purpose,
-                      status as "status: Status", assignee_id, received_at, decide_by, decided_at, fraud_confirmed_at
+                      status as "status: Status", assignee_id, received_at, completed_at, decide_by, decided_at,
+                      fraud_confirmed_at, erased_at
                from applications "# + $rest
             $(, $argument)*
         )

@@ -1,6 +1,5 @@
 //! Assessments: kept unchangeable, read, and repeated.
 
-use candor_engine::Engine;
 use candor_engine::risk::{self, Assessment, Band, Policy, Proposal};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -11,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{AppError, Result};
 
-use super::scoring;
+use super::{models, scoring};
 
 /// A kept assessment with everything that is needed to repeat it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -114,7 +113,7 @@ pub async fn latest(connection: &mut PgConnection, application: Uuid) -> Result<
 /// An assessment made again from what was kept, and where it differs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Repetition {
-    /// Whether the model in force now is the one that made the assessment, by its hash.
+    /// Whether the model is the one that made the assessment, by its hash.
     pub same_model: bool,
     /// Whether every bit came out again.
     pub same: bool,
@@ -138,12 +137,14 @@ pub struct Difference {
 /// Differences named at most.
 const NAMED: usize = 12;
 
-/// Scores the kept factors again with the kept policy and compares every bit.
+/// Scores the kept factors again with the kept model and the kept policy, whatever is in force now, and compares every
+/// bit.
 ///
 /// # Errors
-/// [`AppError::Unavailable`] when no model is loaded.
-pub fn repeat(engine: &Engine, stored: &StoredAssessment) -> Result<Repetition> {
-    let assessment = scoring::assess(engine, &stored.factors, &stored.policy)?;
+/// [`AppError::NotFound`] when the model is not kept here.
+pub async fn repeat(connection: &mut PgConnection, stored: &StoredAssessment) -> Result<Repetition> {
+    let model = models::model(connection, &stored.assessment.model_sha256).await?;
+    let assessment = scoring::assess(&model, &stored.factors, &stored.policy)?;
     let mut differences = Vec::new();
     compare("", &serde_json::to_value(&stored.assessment)?, &serde_json::to_value(&assessment)?, &mut differences);
     // JSON writes the shortest digits that read back as the same bits; the bits themselves are compared all the same.

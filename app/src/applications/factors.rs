@@ -12,6 +12,7 @@
 //! | `zip_count_4w`, `velocity_*`, `bank_branch_count_8w` | applications counted back from the arrival |
 //! | `date_of_birth_distinct_emails_4w`, `device_distinct_emails_8w` | other mail addresses plus this one |
 //! | `device_fraud_count` | earlier applications of the device that the bank confirmed as fraud |
+//! | `ring_size`, `ring_fraud_count` | the ring of shared devices, addresses, telephones, accounts and employers as of the arrival |
 //! | `bank_months_count`, `has_other_cards` | the customer's accounts and cards |
 //! | `proposed_credit_limit`, `payment_type`, `employment_status`, `housing_status`, `source` | as stated |
 //! | `intended_balcon_amount`, `credit_risk_score` | only when the caller knows them |
@@ -48,6 +49,8 @@ pub(super) async fn factors(connection: &mut PgConnection, new: &NewApplication)
     factors.device_distinct_emails_8w =
         new.session.device.as_ref().map(|_| counted(counts.device_other_emails_8w) + 1.0);
     factors.device_fraud_count = new.session.device.as_ref().map(|_| counted(counts.device_frauds));
+    factors.ring_size = Some(counted(counts.ring) + 1.0);
+    factors.ring_fraud_count = Some(counted(counts.ring_frauds));
     if let Some(relation) = relation {
         factors.bank_months_count = relation.months;
         factors.has_other_cards = Some(flag(relation.has_cards));
@@ -108,6 +111,8 @@ struct Counts {
     birth_other_emails_4w: i64,
     device_other_emails_8w: i64,
     device_frauds: i64,
+    ring: i64,
+    ring_frauds: i64,
 }
 
 /// Applications before this one, as Postgres compares them: see the generated columns of migration 0140.
@@ -116,7 +121,14 @@ async fn counts(connection: &mut PgConnection, new: &NewApplication) -> Result<C
     let applicant = &new.applicant;
     let counts = sqlx::query_as!(
         Counts,
-        r#"select
+        r#"with around as materialized (
+             select f.fraud_confirmed_at <= $1 as is_fraud
+             from ring($6, nullif(lower(regexp_replace($7 || $2, '[\s.,-]', '', 'g')), ''),
+                       nullif(right(regexp_replace($8, '[^0-9]', '', 'g'), 9), ''),
+                       nullif(upper(regexp_replace($9, '\s', '', 'g')), ''),
+                       nullif(lower(regexp_replace($10, '[\s.,-]', '', 'g')), ''), $1) r
+             join applications f on f.id = r.id)
+           select
             (select count(*) from applications where received_at > $1::timestamptz - interval '6 hours' and received_at <= $1) as "all_6h!",
             (select count(*) from applications where received_at > $1::timestamptz - interval '24 hours' and received_at <= $1) as "all_24h!",
             (select count(*) from applications where received_at > $1::timestamptz - interval '28 days' and received_at <= $1) as "all_4w!",
@@ -132,13 +144,19 @@ async fn counts(connection: &mut PgConnection, new: &NewApplication) -> Result<C
               where device = $6 and email <> lower(trim($5))
                 and received_at > $1::timestamptz - interval '56 days' and received_at <= $1) as "device_other_emails_8w!",
             (select count(*) from applications
-              where device = $6 and fraud_confirmed_at <= $1) as "device_frauds!""#,
+              where device = $6 and fraud_confirmed_at <= $1) as "device_frauds!",
+            (select count(*) from around) as "ring!",
+            (select count(*) from around where is_fraud) as "ring_frauds!""#,
         at,
         applicant.postcode,
         new.branch,
         applicant.date_of_birth.map(|birth| birth.to_string()),
         applicant.email,
         new.session.device,
+        applicant.street,
+        applicant.phone,
+        applicant.account.as_deref().unwrap_or_default(),
+        applicant.employer.as_deref().unwrap_or_default(),
     )
     .fetch_one(connection)
     .await?;

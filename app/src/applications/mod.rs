@@ -9,12 +9,15 @@ mod apply;
 mod assessments;
 pub mod decisions;
 mod factors;
+pub mod labels;
 pub mod letters;
-mod models_page;
+pub mod models;
 pub mod policies;
-mod reasons;
+pub mod reasons;
 mod register;
+pub mod retention;
 mod review;
+mod rings;
 mod scoring;
 mod similarity;
 mod submit;
@@ -28,7 +31,7 @@ pub use application::{
 pub use assessments::{
     Difference, Repetition, StoredAssessment, assessment, band_in_words, latest, proposal_in_words, repeat,
 };
-pub use reasons::{Coded, in_words as reasons_in_words};
+pub use reasons::{Coded, in_words as reasons_in_words, principal as principal_reasons};
 pub use register::{RegisterFilter, Registered, register};
 pub use submit::{Draft, NewApplication, Submitted, announce, submit, submit_within};
 
@@ -37,7 +40,7 @@ use actix_web::web;
 /// The officers' pages, the applicants' pages, policies and models.
 pub fn routes(config: &mut web::ServiceConfig) {
     config.configure(review::routes).configure(apply::routes);
-    config.configure(policies::routes).configure(models_page::routes);
+    config.configure(policies::routes).configure(models::routes).configure(reasons::routes);
 }
 
 pub use words::{CustomerState, CustomerWords, customer_words};

@@ -1,6 +1,5 @@
 //! Submitting an application: checked, scored, kept and recorded in one transaction.
 
-use candor_engine::Engine;
 use candor_engine::dialogue::{Employment, Housing, LoanParticulars};
 use candor_engine::risk::{self, Assessment};
 use chrono::{DateTime, Days, SubsecRound, Utc};
@@ -17,7 +16,7 @@ use crate::{AppError, Result, webhooks};
 
 use super::application::{self, PURPOSES};
 use super::words::{self, CustomerWords};
-use super::{Applicant, Application, Channel, Session, assessments, factors, policies, scoring};
+use super::{Applicant, Application, Channel, Session, assessments, factors, models, policies, scoring};
 
 /// Days the bank has for a decision: 12 CFR 1002.9(a)(1).
 const DAYS_TO_DECIDE: u64 = 30;
@@ -226,7 +225,7 @@ impl Submitted {
 /// taken, [`AppError::Unavailable`] without a model.
 pub async fn submit(app: &App, new: NewApplication) -> Result<Submitted> {
     let mut transaction = app.db.begin().await?;
-    let submitted = submit_within(&mut transaction, &app.engine, new).await?;
+    let submitted = submit_within(&mut transaction, new).await?;
     if !submitted.again {
         audit::append(&mut transaction, submitted.audit_entry()).await?;
     }
@@ -240,7 +239,7 @@ pub async fn submit(app: &App, new: NewApplication) -> Result<Submitted> {
 ///
 /// # Errors
 /// As [`submit`].
-pub async fn submit_within(connection: &mut PgConnection, engine: &Engine, new: NewApplication) -> Result<Submitted> {
+pub async fn submit_within(connection: &mut PgConnection, new: NewApplication) -> Result<Submitted> {
     new.check()?;
     if let Some(draft) = &new.draft
         && let Some(earlier) = application::find_by_draft(&mut *connection, draft.id).await?
@@ -249,7 +248,8 @@ pub async fn submit_within(connection: &mut PgConnection, engine: &Engine, new: 
     }
     let policy = policies::active(connection).await?;
     let factors = factors::factors(connection, &new).await?;
-    let assessment = scoring::assess(engine, &factors, &policy.body)?;
+    let models = models::in_force(connection).await?;
+    let assessment = scoring::assess(&models.active, &factors, &policy.body)?;
     let status_token = new.draft.as_ref().map_or_else(random_token, |draft| draft.status_token.clone());
     let Some(id) = insert(connection, &new, &factors, &status_token).await? else {
         // The same draft, sent twice at the same moment: the other request was first.
@@ -259,6 +259,9 @@ pub async fn submit_within(connection: &mut PgConnection, engine: &Engine, new: 
         return submitted_before(connection, earlier, status_token).await;
     };
     let assessment_id = assessments::keep(connection, id, policy.id, &factors, &assessment).await?;
+    if let Some((key, model)) = &models.shadow {
+        models::keep_shadow(connection, (*key, model), id, policy.id, &policy.body, &factors).await?;
+    }
     let application = application::find(&mut *connection, id).await?;
     webhooks::record(connection, "application.submitted", &news(&application, &assessment)).await?;
     let actor = new.submitted_by.unwrap_or_else(|| Actor::Customer {
@@ -314,6 +317,12 @@ pub async fn announce(app: &App, submitted: &Submitted) {
     app.live.publish(Event { topic: CREDIT.to_owned(), kind: "arrived".to_owned(), data }).await;
 }
 
+/// When an application that was complete at that moment must be decided.
+#[must_use]
+pub(super) fn deadline(completed_at: DateTime<Utc>) -> DateTime<Utc> {
+    completed_at.checked_add_days(Days::new(DAYS_TO_DECIDE)).unwrap_or(completed_at)
+}
+
 /// Keeps the application; `None` when its draft was submitted before.
 async fn insert(
     connection: &mut PgConnection,
@@ -322,12 +331,12 @@ async fn insert(
     status_token: &str,
 ) -> Result<Option<Uuid>> {
     let id = Uuid::now_v7();
-    let decide_by = new.received_at.checked_add_days(Days::new(DAYS_TO_DECIDE)).unwrap_or(new.received_at);
+    let decide_by = deadline(new.received_at);
     let done = sqlx::query!(
         "insert into applications
             (id, customer_id, conversation_id, channel, branch, external_id, applicant, session, factors, amount_minor,
-             currency, term_months, purpose, status_token_hash, draft_id, received_at, decide_by)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+             currency, term_months, purpose, status_token_hash, draft_id, received_at, completed_at, decide_by)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17)
          on conflict on constraint applications_draft_unique do nothing",
         id,
         new.customer_id,

@@ -198,7 +198,7 @@ pub(super) async fn page(
     person.require(Role::reads_audit)?;
     let id = application_id(&app.db, &reference).await?;
     let file = decision_file(&app.db, id).await?;
-    let repetition = if shown.repeated.is_empty() { None } else { Some(repeated(&app, &file)?) };
+    let repetition = if shown.repeated.is_empty() { None } else { Some(repeated(&app, &file).await?) };
     let assessment = &file.assessment.assessment;
     let mut running = assessment.baseline;
     let parts = assessment
@@ -252,8 +252,8 @@ fn inputs(file: &DecisionFile) -> Result<Vec<(String, String)>> {
         .collect())
 }
 
-fn repeated(app: &App, file: &DecisionFile) -> Result<Repeated> {
-    let result = repeat(&app.engine, &file.assessment)?;
+async fn repeated(app: &App, file: &DecisionFile) -> Result<Repeated> {
+    let result = repeat(&mut *app.db.acquire().await?, &file.assessment).await?;
     Ok(Repeated { rows: comparison(&file.assessment.assessment, &result.assessment), result })
 }
 
@@ -281,7 +281,7 @@ pub(super) async fn repeat_now(
     person.require(Role::reads_audit)?;
     let id = application_id(&app.db, &reference).await?;
     let file = decision_file(&app.db, id).await?;
-    let found = repeated(&app, &file)?;
+    let found = repeated(&app, &file).await?;
     let details = json!({
         "assessment": file.assessment.id,
         "same": found.result.same,

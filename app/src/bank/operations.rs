@@ -1,6 +1,5 @@
 //! Operations that a customer confirmed in a conversation: checked again, performed once, receipted.
 
-use candor_engine::Engine;
 use candor_engine::dialogue::{ContactChange, DisputeReason, LoanParticulars, Money, Operation, Receipt, Refusal};
 use chrono::NaiveDate;
 use serde_json::{Value, json};
@@ -24,7 +23,6 @@ const COMPLAINT_DAYS: u32 = 15;
 
 /// Who asks, in which conversation, under which key.
 pub(super) struct Request<'a> {
-    pub(super) engine: &'a Engine,
     pub(super) conversation: Uuid,
     pub(super) customer: Option<Uuid>,
     pub(super) key: &'a str,
@@ -330,7 +328,7 @@ async fn submit_application(
         ..Applicant::default()
     };
     let new = NewApplication::from_conversation(particulars, applicant, customer, request.conversation);
-    let submitted = match applications::submit_within(connection, request.engine, new).await {
+    let submitted = match applications::submit_within(connection, new).await {
         Ok(submitted) => submitted,
         Err(AppError::Invalid(fields)) => {
             let words: Vec<&str> = fields.iter().map(|field| field.message.as_str()).collect();

@@ -1,7 +1,6 @@
 //! The bank as the dialogue sees it, over Postgres.
 
 use async_trait::async_trait;
-use candor_engine::Engine;
 use candor_engine::dialogue::{
     Account, AccountKind, ApplicationStatus, Bank, BankError, Card, CardStatus, Customer, CustomerId, IdentityClaim,
     LoanApplication, Money, Operation, Payment, PaymentFilter, PaymentStatus, Receipt, Refusal, Who,
@@ -23,7 +22,6 @@ pub type SharedTransaction = Mutex<Transaction<'static, Postgres>>;
 
 /// The bank's records within the transaction of one conversation's turn.
 pub struct PostgresBank<'t> {
-    engine: &'t Engine,
     transaction: &'t SharedTransaction,
     conversation: Uuid,
     today: NaiveDate,
@@ -50,8 +48,8 @@ pub(super) struct Fact {
 impl<'t> PostgresBank<'t> {
     /// The bank for one turn of `conversation`.
     #[must_use]
-    pub fn new(engine: &'t Engine, transaction: &'t SharedTransaction, conversation: Uuid, today: NaiveDate) -> Self {
-        Self { engine, transaction, conversation, today, deeds: Mutex::new(Vec::new()) }
+    pub fn new(transaction: &'t SharedTransaction, conversation: Uuid, today: NaiveDate) -> Self {
+        Self { transaction, conversation, today, deeds: Mutex::new(Vec::new()) }
     }
 
     /// Appends the audit entries of everything that was done. Call it last, with the connection of the same
@@ -202,13 +200,7 @@ impl Bank for PostgresBank<'_> {
             None => None,
         };
         let mut transaction = self.transaction.lock().await;
-        let request = operations::Request {
-            engine: self.engine,
-            conversation: self.conversation,
-            customer,
-            key,
-            today: self.today,
-        };
+        let request = operations::Request { conversation: self.conversation, customer, key, today: self.today };
         let (receipt, deeds) = operations::perform(&mut transaction, &request, operation).await?;
         self.deeds.lock().await.extend(deeds);
         Ok(receipt)

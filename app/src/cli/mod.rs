@@ -11,6 +11,7 @@ mod evaluate;
 mod explain;
 mod failure;
 mod lines;
+mod model;
 mod score;
 mod serve;
 mod train;
@@ -56,6 +57,8 @@ enum Command {
     #[command(subcommand)]
     Train(train::Train),
     #[command(subcommand)]
+    Model(model::Model),
+    #[command(subcommand)]
     Audit(audit::Audit),
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -81,7 +84,8 @@ pub fn run() -> ExitCode {
         Command::Evaluate(command) => command.run(&config),
         Command::Score(command) => command.run(&config),
         Command::Explain(command) => command.run(&config),
-        Command::Train(command) => command.run(),
+        Command::Train(command) => command.run(&config),
+        Command::Model(command) => command.run(&config),
         Command::Audit(command) => command.run(&config),
         Command::Bench(command) => command.run(&config),
     };

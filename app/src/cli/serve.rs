@@ -78,6 +78,7 @@ impl Serve {
                 () = told.wait() => return Ok(()),
             }
         }
+        crate::applications::retention::schedule(&app.db).await?;
         let worker = jobs::start(app.clone(), handlers());
         let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
         let server = serve(app.clone(), listener, threads)?;

@@ -3,11 +3,18 @@
 use std::path::PathBuf;
 
 use candor_engine::risk::training::{self, Options, Table};
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
+
+use crate::applications::labels::labelled;
+use crate::config::Config;
+use crate::db::Database;
 
 use super::Failure;
 use super::lines::{JsonLines, open};
+
+/// The column of labels of the bank's own applications.
+const LABEL: &str = "fraud";
 
 /// Train a model on your own data.
 #[derive(Debug, Subcommand)]
@@ -16,9 +23,9 @@ pub(super) enum Train {
 }
 
 impl Train {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self, config: &Config) -> Result<(), Failure> {
         match self {
-            Self::Risk(command) => command.run(),
+            Self::Risk(command) => command.run(config),
         }
     }
 }
@@ -31,11 +38,17 @@ impl Train {
 #[derive(Debug, Args)]
 pub(super) struct Risk {
     /// Past applications with a header; empty cells are missing values. `-` is standard input.
-    #[arg(long, value_name = "CSV")]
-    data: PathBuf,
+    #[arg(long, value_name = "CSV", required_unless_present = "from_database")]
+    data: Option<PathBuf>,
+    /// Take the bank's own applications whose end is known, with the factors as of their arrival.
+    #[arg(long, conflicts_with_all = ["data", "label", "time"])]
+    from_database: bool,
+    /// Only what was known by then, for instance 2026-11-24T12:00:00Z (default: now). For --from-database.
+    #[arg(long, value_name = "TIME", requires = "from_database")]
+    as_of: Option<DateTime<Utc>>,
     /// Column with 1, yes or true for fraud, and 0, no or false for none.
-    #[arg(long, value_name = "COLUMN")]
-    label: String,
+    #[arg(long, value_name = "COLUMN", required_unless_present = "from_database")]
+    label: Option<String>,
     /// Folder for the model and its card.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -63,9 +76,11 @@ pub(super) struct Risk {
 }
 
 impl Risk {
-    fn run(self) -> Result<(), Failure> {
-        let table =
-            Table::read(open(Some(&self.data))?).map_err(|error| Failure::from(error).at(self.data.display()))?;
+    fn run(self, config: &Config) -> Result<(), Failure> {
+        let table = match &self.data {
+            Some(path) => Table::read(open(Some(path))?).map_err(|error| Failure::from(error).at(path.display()))?,
+            None => from_database(config, self.as_of.unwrap_or_else(Utc::now))?,
+        };
         eprintln!("{} rows; growing trees", table.rows());
         let version = self.version.unwrap_or_else(|| Utc::now().format("%Y-%m-%d").to_string());
         let options = Options {
@@ -75,7 +90,7 @@ impl Risk {
             ignore: self.ignore,
             seed: self.seed,
             most_trees: self.most_trees,
-            ..Options::new(version, self.label)
+            ..Options::new(version, self.label.unwrap_or_else(|| LABEL.to_owned()))
         };
         let trained = training::train(&table, &options)?;
         std::fs::create_dir_all(&self.out).map_err(|error| Failure::from(error).at(self.out.display()))?;
@@ -88,4 +103,16 @@ impl Risk {
         output.write(&trained.report)?;
         output.finish()
     }
+}
+
+/// The bank's applications whose end was known by `as_of`.
+fn from_database(config: &Config, as_of: DateTime<Utc>) -> Result<Table, Failure> {
+    let rows = tokio::runtime::Runtime::new()?.block_on(async {
+        let database = Database::join(config, |line| eprintln!("{line}")).await?;
+        let rows = labelled(&database.pool, as_of).await;
+        database.close().await;
+        rows.map_err(Failure::from)
+    })?;
+    eprintln!("{} applications were labelled by {as_of}", rows.len());
+    Ok(Table::of_applications(rows.iter().map(|row| (&row.factors, row.fraud)), LABEL))
 }

@@ -232,7 +232,7 @@ async fn assistant_turns(
 ) -> Result<Result<Vec<Message>, dialogue::Error>> {
     let today = bank::today();
     let shared: SharedTransaction = Mutex::new(transaction);
-    let bank = PostgresBank::new(&app.engine, &shared, conversation.id, today);
+    let bank = PostgresBank::new(&shared, conversation.id, today);
     let knowledge = PostgresKnowledge::new(&app.knowledge, &shared);
     let mut state = remembered(&mut **shared.lock().await, conversation, pending).await?;
     let mut written = Vec::new();

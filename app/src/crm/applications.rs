@@ -11,6 +11,7 @@ use sqlx::PgConnection;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use crate::applications::labels::{Label, LabelKind, Source, of_application, record};
 use crate::applications::{
     self, Applicant, Application, Channel, CustomerWords, NewApplication, Session, Status, decisions,
 };
@@ -26,7 +27,9 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/applications", web::get().to(list))
         .route("/applications", web::post().to(submit))
-        .route("/applications/{id}", web::get().to(read));
+        .route("/applications/{id}", web::get().to(read))
+        .route("/applications/{id}/labels", web::get().to(labels))
+        .route("/applications/{id}/labels", web::post().to(label));
 }
 
 /// A loan application to submit.
@@ -173,7 +176,7 @@ pub(super) async fn submit(
         submitted_by: Some(client.actor()),
         ..NewApplication::new(body.applicant, body.amount_minor, body.term_months, &body.purpose, Channel::Api)
     };
-    let submitted = applications::submit_within(&mut work.tx, &app.engine, new).await?;
+    let submitted = applications::submit_within(&mut work.tx, new).await?;
     let status_path = Some(submitted.status_path());
     let mut detail = detail(&mut work.tx, &submitted.application).await?;
     detail.status_path = status_path;
@@ -193,6 +196,54 @@ pub(super) async fn read(app: web::Data<App>, client: Client, id: Path<Uuid>) ->
     let mut connection = app.db.acquire().await?;
     let application = applications::find(&mut *connection, *id).await?;
     Ok(Json(detail(&mut connection, &application).await?))
+}
+
+/// What became known of an application: a verdict or a later outcome.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewLabel {
+    /// `confirmed_fraud`, `valuable_alert`, `false_alarm`, `repaid`, `in_arrears` or `written_off`.
+    kind: LabelKind,
+    /// When the bank knew it; now when absent.
+    known_at: Option<DateTime<Utc>>,
+    /// In your words, at most 2,000 characters.
+    #[serde(default)]
+    note: String,
+}
+
+/// What is known of a loan application, the newest first.
+#[utoipa::path(get, path = "/api/v1/applications/{id}/labels", tag = "Applications",
+    params(("id" = Uuid, Path, description = "The application")),
+    responses((status = 200, body = Vec<Label>), (status = 404, body = crate::error::Problem)))]
+pub(super) async fn labels(app: web::Data<App>, client: Client, id: Path<Uuid>) -> Result<Json<Vec<Label>>> {
+    client.require("applications:read")?;
+    applications::find(&app.db, *id).await?;
+    Ok(Json(of_application(&app.db, *id).await?))
+}
+
+/// Say what became of a decided loan application. Labels are added, never changed; the newest one counts.
+#[utoipa::path(post, path = "/api/v1/applications/{id}/labels", tag = "Applications", request_body = NewLabel,
+    params(("id" = Uuid, Path, description = "The application"),
+           ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeated request safe")),
+    responses((status = 201, body = Vec<Label>), (status = 404, body = crate::error::Problem),
+              (status = 409, body = crate::error::Problem), (status = 422, body = crate::error::Problem)))]
+pub(super) async fn label(
+    app: web::Data<App>,
+    client: Client,
+    request: HttpRequest,
+    id: Path<Uuid>,
+    body: Json<NewLabel>,
+) -> Result<HttpResponse> {
+    client.require("applications:write")?;
+    let mut work = match idempotency::begin(&app.db, &client, &request, &*body).await? {
+        Attempt::Fresh(work) => work,
+        Attempt::Replay(answer) => return Ok(answer),
+    };
+    let source = Source::Client { id: client.id, actor: client.actor() };
+    let known_at = body.known_at.unwrap_or_else(Utc::now);
+    record(&mut work.tx, *id, body.kind, &source, known_at, &body.note).await?;
+    let all = of_application(&mut *work.tx, *id).await?;
+    work.answer(StatusCode::CREATED, Some(&format!("/api/v1/applications/{id}/labels")), &all).await
 }
 
 async fn detail(connection: &mut PgConnection, application: &Application) -> Result<LoanApplicationDetail> {

@@ -22,7 +22,7 @@ pub const SCOPES: &[(&str, &str)] = &[
     ("conversations:read", "Read conversations and messages"),
     ("conversations:write", "Start conversations, send messages, hand off"),
     ("applications:read", "Read loan applications, assessments and decisions"),
-    ("applications:write", "Submit loan applications"),
+    ("applications:write", "Submit loan applications and say what became of them"),
     ("understanding:read", "Understand texts"),
     ("webhooks:manage", "Register webhooks and replay events"),
 ];

@@ -30,6 +30,8 @@ use super::{applications, contacts, conversations, token, understanding, webhook
         applications::list,
         applications::submit,
         applications::read,
+        applications::labels,
+        applications::label,
         understanding::understand,
         webhooks::list,
         webhooks::create,

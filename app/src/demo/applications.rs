@@ -129,7 +129,7 @@ async fn decide(
     received: DateTime<Utc>,
 ) -> Result<Decided> {
     let assessment = &submitted.assessment;
-    let codes: Vec<String> = assessment.reasons.iter().take(4).map(|reason| reason.code.clone()).collect();
+    let codes = applications::principal_reasons(assessment);
     let outcome = match assessment.proposal {
         Proposal::Approve => Outcome::Approved,
         Proposal::Refer if codes.is_empty() || rng.random_bool(0.55) => Outcome::Approved,

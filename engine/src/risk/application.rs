@@ -131,6 +131,10 @@ application! {
         device_distinct_emails_8w,
         /// Confirmed frauds from the same device.
         device_fraud_count,
+        /// Applications in the ring of shared devices, addresses, telephones, accounts and employers, this one included.
+        ring_size,
+        /// Confirmed frauds in that ring.
+        ring_fraud_count,
         /// Month of the application, counted from the start of the data. Time, never a model input.
         month,
     }

@@ -35,5 +35,8 @@ pub use policy::{Band, Bands, Policy, PolicyError, Proposal, Proposals, RuleHit}
 pub use rules::{Comparison, Condition, Operand, Operator, Rule};
 pub use shap::{Explainer, Scratch};
 
+/// The file of the shipped model.
+pub const SHIPPED_MODEL: &[u8] = include_bytes!("../../weights/risk/model.json");
+
 /// The card of the shipped model, in Markdown.
 pub const SHIPPED_CARD: &str = include_str!("../../weights/risk/README.md");

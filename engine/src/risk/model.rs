@@ -127,7 +127,7 @@ impl Model {
     /// # Errors
     /// When the compiled-in file is broken; a test keeps that from happening.
     pub fn shipped() -> Result<Model, ModelError> {
-        Model::load(include_bytes!("../../weights/risk/model.json"))
+        Model::load(super::SHIPPED_MODEL)
     }
 
     /// The model's version.

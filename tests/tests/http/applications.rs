@@ -24,6 +24,7 @@ pub(crate) fn ada() -> Applicant {
         housing: Some("tenant".to_owned()),
         yearly_income_minor: Some(4_200_000),
         repayment: Some("direct_debit".to_owned()),
+        ..Applicant::default()
     }
 }
 
@@ -82,7 +83,11 @@ async fn an_application_is_scored_queued_declined_with_reasons_and_the_letter_na
     }
 
     let assessment = submitted.assessment_id.to_string();
-    let codes: Vec<(&str, &str)> = vec![("codes", "R-DEVICE-FRAUD"), ("codes", "DEV-2")];
+    let principal = applications::principal_reasons(&submitted.assessment);
+    let codes: Vec<(&str, &str)> = principal.iter().map(|code| ("codes", code.as_str())).collect();
+    let few = officer.post_form(&format!("/credit/{id}/check"), &form(&assessment, "declined", &codes[1..])).await;
+    assert_eq!(few.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(few.text().await.unwrap().contains("no principal reason may be left out"));
     let preview = officer.post_form(&format!("/credit/{id}/check"), &form(&assessment, "declined", &codes)).await;
     assert_eq!(preview.status(), StatusCode::OK);
     let preview = preview.text().await.unwrap();
@@ -234,7 +239,8 @@ async fn a_score_repeated_gives_the_same_bits_and_nobody_can_change_it() {
     let submitted = submit(&app, sound(900_000)).await;
     let stored = applications::assessment(&app.db, submitted.assessment_id).await.unwrap();
     assert_eq!(stored.assessment, submitted.assessment, "what was kept is what was said");
-    let again = applications::repeat(&app.state.engine, &stored).unwrap();
+    let mut connection = app.db.acquire().await.unwrap();
+    let again = applications::repeat(&mut connection, &stored).await.unwrap();
     assert!(again.same && again.same_model, "{:?}", again.differences);
     assert_eq!(again.assessment.margin.to_bits(), stored.assessment.margin.to_bits());
     assert!((stored.sum() - stored.assessment.margin).abs() < 1e-9);
@@ -248,7 +254,7 @@ async fn a_score_repeated_gives_the_same_bits_and_nobody_can_change_it() {
 
     let mut other = stored;
     other.assessment.margin += 1e-12;
-    let differs = applications::repeat(&app.state.engine, &other).unwrap();
+    let differs = applications::repeat(&mut connection, &other).await.unwrap();
     assert!(!differs.same);
     assert_eq!(differs.differences[0].at, "margin");
 }
@@ -376,7 +382,7 @@ async fn a_policy_takes_force_only_through_a_second_person() {
     assert!(changed.is_err(), "what is in force is not changed");
     // An earlier score is still repeated with the policy it was made under.
     let stored = applications::assessment(&app.db, submitted.assessment_id).await.unwrap();
-    assert!(applications::repeat(&app.state.engine, &stored).unwrap().same);
+    assert!(applications::repeat(&mut connection, &stored).await.unwrap().same);
     let actions: Vec<String> =
         sqlx::query_scalar("select action from audit_entries where subject_kind = 'policy' order by number")
             .fetch_all(&app.db)
@@ -384,7 +390,7 @@ async fn a_policy_takes_force_only_through_a_second_person() {
             .unwrap();
     assert_eq!(actions, ["policy.activated", "policy.drafted", "policy.changed", "policy.activated"]);
     assert!(second.page("/manage/policies").await.contains("Tighter"));
-    assert!(second.page("/manage/models").await.contains("Model card"));
+    assert!(second.page("/manage/models").await.contains("came with the program"));
 }
 
 /// The fields of the draft's form, as a browser would send them unchanged.

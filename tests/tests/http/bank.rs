@@ -21,7 +21,7 @@ async fn perform(
     operation: Operation,
 ) -> Result<Receipt, Refusal> {
     let shared = Mutex::new(app.db.begin().await.unwrap());
-    let bank = PostgresBank::new(&app.state.engine, &shared, conversation, today());
+    let bank = PostgresBank::new(&shared, conversation, today());
     let answer = bank.perform(Some(&CustomerId(customer.to_string())), key, &operation).await;
     bank.finish(&mut *shared.lock().await).await.unwrap();
     shared.into_inner().commit().await.unwrap();
@@ -118,7 +118,7 @@ async fn contact_details_are_checked_and_a_complaint_needs_no_customer() {
     assert_eq!(candor::bank::customer(&app.db, ada.id).await.unwrap().email, "ada@new.example");
 
     let shared = Mutex::new(app.db.begin().await.unwrap());
-    let bank = PostgresBank::new(&app.state.engine, &shared, talk, today());
+    let bank = PostgresBank::new(&shared, talk, today());
     let complaint =
         Operation::FileComplaint { about: "The branch was closed".into(), wish: "An apology".into(), reply_to: None };
     let receipt = bank.perform(None, "c", &complaint).await.unwrap();
@@ -142,7 +142,7 @@ async fn identification_ignores_case_and_spaces_and_a_shared_address_identifies_
     };
     let ask = async |who: Who| {
         let shared = Mutex::new(app.db.begin().await.unwrap());
-        let bank = PostgresBank::new(&app.state.engine, &shared, talk, today());
+        let bank = PostgresBank::new(&shared, talk, today());
         bank.identify(&claim(who)).await.unwrap().map(|customer| customer.id.0)
     };
     assert_eq!(ask(Who::CustomerNumber("c-10023".into())).await, Some(ada.id.to_string()));

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::FieldError;
 
+use super::super::reasons::Language;
 use super::super::{Applicant, purpose_in_words};
 use super::steps::{Kind, Question, STEPS, Step};
 
@@ -86,6 +87,9 @@ impl Answers {
             employment: given("employment"),
             housing: given("housing"),
             yearly_income_minor: cents(self.of("yearly_income")),
+            employer: given("employer"),
+            account: given("account"),
+            language: given("language").map(|code| if code == "zh" { Language::Zh } else { Language::En }),
             repayment: given("repayment"),
         }
     }
@@ -144,7 +148,7 @@ impl Answers {
                 Kind::Money => cents(self.of(name)).is_none(),
                 Kind::Day => self.day(name).is_none(),
                 Kind::Span => self.span(name).is_none(),
-                Kind::Category(_) | Kind::Purpose => {
+                Kind::Category(_) | Kind::Purpose | Kind::Language => {
                     !question.kind.choices().iter().any(|(code, _)| *code == self.of(name))
                 }
                 Kind::Text(..) | Kind::Whole(_) => false,
@@ -182,7 +186,7 @@ impl Answers {
             Kind::Day => self.day(question.name).map(|day| day.format("%-d %B %Y").to_string()).unwrap_or_default(),
             Kind::Span => self.span(question.name).map(span_in_words).unwrap_or_default(),
             Kind::Purpose => purpose_in_words(typed).to_owned(),
-            Kind::Category(_) => {
+            Kind::Category(_) | Kind::Language => {
                 let choices = question.kind.choices();
                 let words = choices.iter().find(|(code, _)| *code == typed).map_or(typed, |(_, words)| words);
                 capital(words)
@@ -193,7 +197,7 @@ impl Answers {
 
 fn missing(question: &Question) -> String {
     match question.kind {
-        Kind::Category(_) | Kind::Purpose => "Choose one of the answers.".to_owned(),
+        Kind::Category(_) | Kind::Purpose | Kind::Language => "Choose one of the answers.".to_owned(),
         Kind::Day => "Write your date of birth, for example 27 3 1985.".to_owned(),
         Kind::Span => "Write how long, in years and months. Write 0 months if you just moved in.".to_owned(),
         Kind::Money => "Write an amount.".to_owned(),

@@ -45,6 +45,8 @@ pub(super) enum Kind {
     Category(&'static str),
     /// One of the purposes of a loan.
     Purpose,
+    /// The language of letters.
+    Language,
 }
 
 impl Kind {
@@ -53,6 +55,7 @@ impl Kind {
         match self {
             Self::Category(factor) => choices(factor).filter(|(code, _)| !NEVER_OFFERED.contains(code)).collect(),
             Self::Purpose => PURPOSES.to_vec(),
+            Self::Language => vec![("en", "English"), ("zh", "中文")],
             _ => Vec::new(),
         }
     }
@@ -103,6 +106,7 @@ pub(super) const STEPS: &[Step] = &[
                 Kind::Text("tel", "tel"),
             ),
             may("landline", "Landline number", "If you have one.", Kind::Text("tel", "home tel")),
+            may("language", "In which language should we write to you?", "", Kind::Language),
         ],
     },
     Step {
@@ -128,6 +132,12 @@ pub(super) const STEPS: &[Step] = &[
         why: "We must check that the payments leave you enough to live on. We do not ask your employer.",
         questions: &[
             ask("employment", "How do you earn your living?", "", Kind::Category("employment_status")),
+            may(
+                "employer",
+                "Who do you work for?",
+                "Leave it empty if you work for yourself.",
+                Kind::Text("text", "organization"),
+            ),
             ask(
                 "yearly_income",
                 "Yearly income before tax",
@@ -143,6 +153,12 @@ pub(super) const STEPS: &[Step] = &[
         questions: &[
             ask("housing", "How do you live?", "", Kind::Category("housing_status")),
             ask("repayment", "How would you like to pay it back?", "", Kind::Category("payment_type")),
+            may(
+                "account",
+                "To which account should we pay the money?",
+                "An IBAN, if you know it by heart. We ask again before we pay.",
+                Kind::Text("text", "off"),
+            ),
         ],
     },
 ];

@@ -247,7 +247,9 @@ fn news(application: &Application, stored: &StoredAssessment, decision: &Decisio
 
 async fn set_status(connection: &mut PgConnection, application: Uuid, status: Status) -> Result<()> {
     sqlx::query!(
-        "update applications set status = $2, decided_at = case when $3 then null else now() end where id = $1",
+        "update applications set status = $2, decided_at = case when $3 then null else now() end,
+                completed_at = case when $2 <> 'documents' then completed_at end
+         where id = $1",
         application,
         status.as_str(),
         status.is_open(),

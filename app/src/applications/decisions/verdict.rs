@@ -61,6 +61,15 @@ impl Verdict {
                         ));
                     }
                 }
+                if let Some(reason) = reasons::left_out(assessment, &self.codes).filter(|_| !self.codes.is_empty()) {
+                    faults.push(FieldError::new(
+                        "codes",
+                        format!(
+                            "{} ({}) weighed more and is left out. Name it too: no principal reason may be left out.",
+                            reason.label, reason.code
+                        ),
+                    ));
+                }
             }
             Outcome::Documents => {
                 if self.codes.is_empty() {

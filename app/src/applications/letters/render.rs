@@ -9,6 +9,7 @@ use crate::config::Config;
 
 use super::super::assessments::StoredAssessment;
 use super::super::decisions::Outcome;
+use super::super::reasons::Language;
 use super::super::{Application, reasons};
 
 /// A letter about to be sent.
@@ -51,6 +52,28 @@ struct Facts {
     /// Reasons, or documents.
     items: Vec<String>,
     documents_by: String,
+    /// What would change the score, where the policy lets letters say it.
+    changes: Vec<String>,
+    bureau: Option<Bureau>,
+}
+
+/// A consumer reporting agency whose score was a factor: 15 USC 1681m(a).
+struct Bureau {
+    agency: String,
+    score: String,
+    range: Option<String>,
+}
+
+impl Bureau {
+    /// The agency, where the bank has one and its score was among what was scored.
+    fn of(config: &Config, stored: &StoredAssessment) -> Option<Self> {
+        let score = stored.factors.credit_risk_score?;
+        Some(Self {
+            agency: config.credit_bureau.clone()?,
+            score: score.to_string(),
+            range: config.credit_bureau_range.clone(),
+        })
+    }
 }
 
 #[derive(Template)]
@@ -89,6 +112,42 @@ struct DocumentsText<'a> {
     letter: &'a Facts,
 }
 
+#[derive(Template)]
+#[template(path = "letters/approved_zh.html")]
+struct ApprovedZhHtml<'a> {
+    letter: &'a Facts,
+}
+
+#[derive(Template)]
+#[template(path = "letters/approved_zh.txt")]
+struct ApprovedZhText<'a> {
+    letter: &'a Facts,
+}
+
+#[derive(Template)]
+#[template(path = "letters/declined_zh.html")]
+struct DeclinedZhHtml<'a> {
+    letter: &'a Facts,
+}
+
+#[derive(Template)]
+#[template(path = "letters/declined_zh.txt")]
+struct DeclinedZhText<'a> {
+    letter: &'a Facts,
+}
+
+#[derive(Template)]
+#[template(path = "letters/documents_zh.html")]
+struct DocumentsZhHtml<'a> {
+    letter: &'a Facts,
+}
+
+#[derive(Template)]
+#[template(path = "letters/documents_zh.txt")]
+struct DocumentsZhText<'a> {
+    letter: &'a Facts,
+}
+
 /// The letter that would be sent for this outcome now; `None` where the applicant gets none.
 ///
 /// # Errors
@@ -102,6 +161,8 @@ pub fn preview(
     at: DateTime<Utc>,
 ) -> Result<Option<Rendered>> {
     let applicant = &application.applicant;
+    let language = applicant.language.unwrap_or_default();
+    let day = |at| day(at, language);
     let facts = Facts {
         bank: config.bank_name.clone(),
         contact: config.mail_from.clone(),
@@ -111,9 +172,14 @@ pub fn preview(
         address: vec![applicant.street.clone(), format!("{} {}", applicant.postcode, applicant.city)],
         amount: application.amount().to_string(),
         term_months: application.term_months,
-        purpose: application.purpose_in_words().to_lowercase(),
+        purpose: match language {
+            Language::En => application.purpose_in_words().to_lowercase(),
+            Language::Zh => purpose_in_chinese(&application.purpose).to_owned(),
+        },
         received: day(application.received_at),
-        items: reasons::in_words(codes, &stored.policy),
+        items: reasons::in_language(codes, &stored.policy, language),
+        changes: Vec::new(),
+        bureau: Bureau::of(config, stored),
         // A reasonable time, as 12 CFR 1002.9(c)(2) asks: three weeks, at most until the decision is due.
         documents_by: day(application
             .decide_by
@@ -122,27 +188,57 @@ pub fn preview(
     };
     let letter = &facts;
     let reference = application.number;
-    let (subject, html, text) = match outcome {
-        Outcome::Approved => (
+    let (subject, html, text) = match (outcome, language) {
+        (Outcome::Approved, Language::Zh) => (
+            format!("您的贷款申请 {reference} 已获批准"),
+            ApprovedZhHtml { letter }.render()?,
+            ApprovedZhText { letter }.render()?,
+        ),
+        (Outcome::Declined, Language::Zh) => (
+            format!("关于您的贷款申请 {reference} 的决定"),
+            DeclinedZhHtml { letter }.render()?,
+            DeclinedZhText { letter }.render()?,
+        ),
+        (Outcome::Documents, Language::Zh) => (
+            format!("您的贷款申请 {reference}：还需要的材料"),
+            DocumentsZhHtml { letter }.render()?,
+            DocumentsZhText { letter }.render()?,
+        ),
+        (Outcome::Approved, Language::En) => (
             format!("Your loan application {reference} is approved"),
             ApprovedHtml { letter }.render()?,
             ApprovedText { letter }.render()?,
         ),
-        Outcome::Declined => (
+        (Outcome::Declined, Language::En) => (
             format!("Our decision on your loan application {reference}"),
             DeclinedHtml { letter }.render()?,
             DeclinedText { letter }.render()?,
         ),
-        Outcome::Documents => (
+        (Outcome::Documents, Language::En) => (
             format!("Your loan application {reference}: what we still need"),
             DocumentsHtml { letter }.render()?,
             DocumentsText { letter }.render()?,
         ),
-        Outcome::Referred => return Ok(None),
+        (Outcome::Referred, _) => return Ok(None),
     };
     Ok(Some(Rendered { subject, html, text }))
 }
 
-fn day(at: DateTime<Utc>) -> String {
-    at.format("%-d %B %Y").to_string()
+fn day(at: DateTime<Utc>, language: Language) -> String {
+    match language {
+        Language::En => at.format("%-d %B %Y"),
+        Language::Zh => at.format("%Y年%-m月%-d日"),
+    }
+    .to_string()
+}
+
+fn purpose_in_chinese(purpose: &str) -> &str {
+    match purpose {
+        "car" => "购车",
+        "home" => "家居装修",
+        "debts" => "偿还其他债务",
+        "education" => "教育",
+        "purchase" => "大额消费或旅行",
+        _ => "其他",
+    }
 }

@@ -12,6 +12,7 @@ use crate::{AppError, Result, jobs};
 use super::super::Application;
 use super::super::assessments::StoredAssessment;
 use super::super::decisions::Decision;
+use super::super::reasons;
 use super::mail::JOB;
 use super::render::preview;
 
@@ -71,8 +72,9 @@ pub(crate) async fn send(
     };
     let id = Uuid::now_v7();
     sqlx::query!(
-        "insert into letters (id, decision_id, subject, body_html, body_text, sha256, sent_at)
-         values ($1, $2, $3, $4, $5, $6, $7)",
+        "insert into letters
+            (id, decision_id, subject, body_html, body_text, sha256, sent_at, language, catalogue_version)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         id,
         decision.id,
         letter.subject,
@@ -80,6 +82,8 @@ pub(crate) async fn send(
         letter.text,
         letter.sha256(),
         now,
+        application.applicant.language.unwrap_or_default().as_str(),
+        reasons::version(),
     )
     .execute(&mut *connection)
     .await?;

@@ -15,7 +15,8 @@ use crate::{AppError, Result};
 
 use super::super::decisions::{self, Consequence, Outcome, Verdict};
 use super::super::letters::{self, Rendered};
-use super::super::{Application, application, assessments, policies, reasons};
+use super::super::submit::deadline;
+use super::super::{Application, Status, application, assessments, policies, reasons};
 use super::page::{self, Typed, not_decidable};
 use super::percent::percent;
 
@@ -229,8 +230,8 @@ async fn set_assignee(app: &App, person: &Person, id: Uuid, assignee: Option<Uui
     Ok(pages::see_other(format!("/credit/{id}")))
 }
 
-/// Confirms that a declined application was a fraud: later ones from the same device are judged by it.
-pub(super) async fn confirm_fraud(
+/// What was missing has come: the application is complete from now on, and the days to decide it begin again.
+pub(super) async fn complete(
     app: web::Data<App>,
     person: Person,
     application: web::Path<Uuid>,
@@ -238,26 +239,27 @@ pub(super) async fn confirm_fraud(
     person.require(Role::decides_credit)?;
     let mut transaction = app.db.begin().await?;
     let application = application::lock(&mut *transaction, *application).await?;
-    if application.status.is_open() {
-        return Err(AppError::Conflict("Decide the application first.".to_owned()));
+    if application.status != Status::Documents {
+        return Err(not_decidable(&application));
     }
-    if application.fraud_confirmed_at.is_none() {
-        sqlx::query!(
-            "update applications set fraud_confirmed_at = now(), fraud_confirmed_by = $2 where id = $1",
-            application.id,
-            person.id,
-        )
-        .execute(&mut *transaction)
-        .await?;
-        let entry = Entry {
-            actor: &person.actor(),
-            action: "application.fraud_confirmed",
-            subject_kind: "application",
-            subject_id: application.id.to_string(),
-            details: json!({ "number": application.number }),
-        };
-        audit::append(&mut transaction, entry).await?;
-    }
+    let now = Utc::now();
+    let decide_by = deadline(now);
+    sqlx::query!(
+        "update applications set status = 'received', completed_at = $2, decide_by = $3 where id = $1",
+        application.id,
+        now,
+        decide_by,
+    )
+    .execute(&mut *transaction)
+    .await?;
+    let entry = Entry {
+        actor: &person.actor(),
+        action: "application.completed",
+        subject_kind: "application",
+        subject_id: application.id.to_string(),
+        details: json!({ "number": application.number, "decide_by": decide_by }),
+    };
+    audit::append(&mut transaction, entry).await?;
     transaction.commit().await?;
     Ok(pages::see_other(format!("/credit/{}", application.id)))
 }

@@ -3,12 +3,12 @@
 mod actions;
 mod events;
 mod letters_page;
-mod links;
 mod page;
 mod percent;
 mod queue;
 mod queue_page;
 mod scale;
+mod verdicts;
 mod waterfall;
 
 use actix_web::web;
@@ -28,7 +28,8 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/credit/{application}/factors.csv", web::get().to(page::factors_csv))
         .route("/credit/{application}/assign", web::post().to(actions::assign))
         .route("/credit/{application}/release", web::post().to(actions::release))
-        .route("/credit/{application}/fraud", web::post().to(actions::confirm_fraud))
+        .route("/credit/{application}/labels", web::post().to(verdicts::label))
+        .route("/credit/{application}/complete", web::post().to(actions::complete))
         .route("/credit/{application}/check", web::post().to(actions::check))
         .route("/credit/{application}/decide", web::post().to(actions::decide))
         .route("/credit/{application}/second", web::post().to(actions::second))

@@ -14,10 +14,11 @@ use crate::{AppError, Result, audit};
 
 use super::super::assessments::{self, Repetition, StoredAssessment, band_in_words, proposal_in_words};
 use super::super::decisions::{self, Decision, DecisionStatus, Outcome};
+use super::super::labels::{self, Label, LabelKind};
 use super::super::letters::{self, Letter, Rendered};
 use super::super::reasons::{self, Coded, Offered};
+use super::super::rings::{self, Drawing, Member};
 use super::super::{Application, application, policies};
-use super::links::{self, Linked};
 use super::percent::{log_odds, percent};
 use super::scale::{self, Scale};
 use super::waterfall::{self, Waterfall};
@@ -71,13 +72,17 @@ struct ApplicationPage {
     assignee: Option<String>,
     is_mine: bool,
     may_decide: bool,
-    may_confirm_fraud: bool,
+    may_label: bool,
+    verdicts: [LabelKind; 3],
+    outcomes: [LabelKind; 3],
+    labels: Vec<(Label, Moment)>,
     is_senior: bool,
     probability: String,
     band: &'static str,
     proposal: &'static str,
     received: Moment,
     deadline: Moment,
+    erased: Option<Moment>,
     days_left: i64,
     assessment: StoredAssessment,
     scored: Moment,
@@ -92,7 +97,9 @@ struct ApplicationPage {
     policy_is_active: bool,
     second_from: String,
     needs_second: bool,
-    linked: Vec<(Linked, Moment)>,
+    ring: Option<Drawing>,
+    linked: Vec<Linked>,
+    ring_then: Option<String>,
     conversation: Option<i64>,
     offered_first: Vec<Offered>,
     offered_more: Vec<Offered>,
@@ -103,6 +110,14 @@ struct ApplicationPage {
     history: Vec<HistoryRow>,
     letters: Vec<(Letter, Moment)>,
     repetition: Option<Repetition>,
+}
+
+/// A linked application in the table of its ring.
+struct Linked {
+    member: Member,
+    received: Moment,
+    /// What it shares with this application, or with whom it is linked instead.
+    how: String,
 }
 
 /// One factor in the table.
@@ -190,6 +205,12 @@ async fn gather(
         None => None,
     };
     let history = audit::about(&app.db, "application", &id.to_string()).await?;
+    let repetition = match repeats {
+        true => Some(assessments::repeat(&mut *app.db.acquire().await?, &assessment).await?),
+        false => None,
+    };
+    let members = rings::ring(&app.db, id).await?;
+    let labels = labels::of_application(&app.db, id).await?;
     let score = &assessment.assessment;
     Ok(ApplicationPage {
         frame: Frame::staff(
@@ -200,9 +221,10 @@ async fn gather(
         ),
         refusals,
         is_mine: application.assignee_id == Some(person.id),
-        may_confirm_fraud: person.role.decides_credit()
-            && !application.status.is_open()
-            && application.fraud_confirmed_at.is_none(),
+        may_label: person.role.decides_credit() && !application.status.is_open(),
+        verdicts: LabelKind::VERDICTS,
+        outcomes: LabelKind::OUTCOMES,
+        labels: labels.into_iter().map(|label| (label.clone(), Moment(label.known_at))).collect(),
         may_decide: person.role.decides_credit() && application.status.may_be_decided(),
         is_senior: person.role == Role::SeniorOfficer,
         probability: percent(score.probability),
@@ -210,6 +232,7 @@ async fn gather(
         proposal: proposal_in_words(score.proposal),
         received: Moment(application.received_at),
         deadline: Moment(application.decide_by),
+        erased: application.erased_at.map(Moment),
         days_left: application.days_left(Utc::now()),
         scored: Moment(assessment.created_at),
         sum: format!("{:.9}", assessment.sum()),
@@ -223,11 +246,9 @@ async fn gather(
         policy_is_active: in_force.id == assessment.policy_id,
         second_from: money(&application, in_force.body.second_person_above_minor),
         needs_second: application.amount_minor >= in_force.body.second_person_above_minor,
-        linked: links::linked(&app.db, id)
-            .await?
-            .into_iter()
-            .map(|link| (link.clone(), Moment(link.received_at)))
-            .collect(),
+        ring: rings::draw(&members),
+        linked: linked(&members),
+        ring_then: ring_then(&application.factors),
         conversation,
         offered_first,
         offered_more,
@@ -250,11 +271,35 @@ async fn gather(
             })
             .collect(),
         letters: letters.into_iter().map(|letter| (letter.clone(), Moment(letter.sent_at))).collect(),
-        repetition: if repeats { Some(assessments::repeat(&app.engine, &assessment)?) } else { None },
+        repetition,
         assignee,
         application,
         assessment,
     })
+}
+
+/// Everybody in the ring but the application itself.
+fn linked(members: &[Member]) -> Vec<Linked> {
+    let Some((middle, others)) = members.split_first() else { return Vec::new() };
+    let how = |member: &Member| {
+        let direct = middle.shared(member);
+        if !direct.is_empty() {
+            return format!("same {}", direct.join(", "));
+        }
+        let between = others.iter().find(|other| other.steps < member.steps && !other.shared(member).is_empty());
+        between
+            .map_or_else(String::new, |other| format!("same {} as {}", other.shared(member).join(", "), other.number))
+    };
+    others
+        .iter()
+        .map(|member| Linked { received: Moment(member.received_at), how: how(member), member: member.clone() })
+        .collect()
+}
+
+/// The ring as the score knew it: as of the arrival.
+fn ring_then(factors: &candor_engine::risk::Application) -> Option<String> {
+    let (size, frauds) = factors.ring_size.zip(factors.ring_fraud_count)?;
+    Some(format!("When it arrived, the ring had {size} applications with {frauds} confirmed frauds."))
 }
 
 fn pending_decision(
@@ -306,7 +351,9 @@ fn in_words(action: &str) -> String {
         "application.assessed" => "Received and scored",
         "application.assigned" => "Assigned",
         "application.released" => "Released",
-        "application.fraud_confirmed" => "Confirmed as fraud",
+        "application.completed" => "Complete: what was missing has come",
+        "application.erased" => "Personal data erased",
+        "application.labelled" => "Verdict or outcome recorded",
         "decision.made" => "Decided",
         "decision.proposed" => "Decided, waits for a second person",
         "decision.seconded" => "Confirmed by a second person",

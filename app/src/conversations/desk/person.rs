@@ -154,7 +154,7 @@ async fn known(app: &App, customer: Uuid, conversation: Uuid) -> Result<Known> {
 /// The applications as the customer may see them, through the same door the assistant uses.
 async fn applications(app: &App, customer: Uuid, conversation: Uuid) -> Result<Vec<Application>> {
     let transaction = SharedTransaction::new(app.db.begin().await?);
-    let records = PostgresBank::new(&app.engine, &transaction, conversation, bank::today());
+    let records = PostgresBank::new(&transaction, conversation, bank::today());
     let found = records.applications(&CustomerId(customer.to_string())).await;
     drop(records);
     transaction.into_inner().rollback().await?;

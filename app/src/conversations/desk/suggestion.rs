@@ -111,7 +111,7 @@ async fn next_step(
     }
     let today = bank::today();
     let transaction = SharedTransaction::new(app.db.begin().await?);
-    let records = PostgresBank::new(&app.engine, &transaction, conversation.id, today);
+    let records = PostgresBank::new(&transaction, conversation.id, today);
     let input = Input { text: &question.text, seq: question.seq, understanding, parts: &parts, today, choice: None };
     let articles = PostgresKnowledge::new(&app.knowledge, &transaction);
     let turn = app.engine.dialogue().next(state, input, &Reader { records: &records }, &articles).await;

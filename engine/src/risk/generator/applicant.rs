@@ -69,6 +69,8 @@ pub(super) fn ordinary(drift: f64, draws: &mut Draws) -> Application {
     let restless = if draws.chance(0.03) { 0.8 } else { 0.28 };
 
     let mut application = Application {
+        ring_size: None,
+        ring_fraud_count: None,
         income: (!draws.chance(0.03)).then(|| (income / 100.0).round() * 100.0),
         name_email_similarity: Some(hundredths(if draws.chance(0.7) {
             draws.between(0.55, 1.0)
