@@ -239,7 +239,9 @@ mod tests {
         assert_eq!(filter.sorting("risk"), "/credit?band=high&sort=risk");
         let filter = Filter { sort: "risk".to_owned(), ..filter };
         assert_eq!(filter.sorting("risk"), "/credit?band=high&sort=risk&dir=down");
-        assert_eq!((filter.aria_sort("risk"), filter.aria_sort("age")), ("ascending", "none"));
+        assert_eq!((filter.aria_sort("risk"), filter.aria_sort("age")), ("descending", "none"), "the riskiest first");
+        let turned = Filter { dir: "down".to_owned(), ..filter.clone() };
+        assert_eq!(turned.aria_sort("risk"), "ascending");
         assert_eq!(filter.on_page(2), "/credit?band=high&sort=risk&page=2");
     }
 
