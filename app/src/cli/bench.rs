@@ -1,7 +1,10 @@
 //! `candor bench`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use candor_engine::models::LoadOptions;
+use candor_engine::models::bench::{DecodeBench, DecodeFigures};
 use candor_engine::risk::bench::bench;
 use candor_engine::understanding::bench_understand;
 use clap::{Args, Subcommand};
@@ -19,6 +22,45 @@ pub(super) enum Bench {
     Understand(Time),
     /// Scoring and explaining applications, one after another on one thread.
     Risk(Time),
+    /// Writing tokens with a generative model on the processor.
+    Decode(Decode),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Decode {
+    /// Checkpoint folder to measure.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["shape", "format"])]
+    model: Option<PathBuf>,
+    /// Shape to measure with random weights: candor-generator, deepseek-v2-lite, qwen3-30b-a3b or tiny.
+    #[arg(long, default_value = "candor-generator")]
+    shape: String,
+    /// Number format of random weights: bf16, int8 or int4.
+    #[arg(long, default_value = "int8")]
+    format: String,
+    /// Tokens in the cache when measuring begins.
+    #[arg(long, default_value_t = 256)]
+    context: usize,
+    /// Sequences that write at once.
+    #[arg(long, default_value_t = 1)]
+    batch: usize,
+    /// Threads; 0 takes what the machine has.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    #[command(flatten)]
+    time: Time,
+}
+
+impl Decode {
+    fn run(self) -> Result<DecodeFigures, Failure> {
+        let options = LoadOptions { threads: self.threads, ..LoadOptions::default() };
+        let time = Duration::try_from_secs_f64(self.time.seconds)?;
+        let bench = DecodeBench { context: self.context, batch: self.batch.max(1), time, options };
+        let figures = match &self.model {
+            Some(folder) => bench.checkpoint(folder),
+            None => bench.random(&self.shape, &self.format),
+        };
+        Ok(figures?)
+    }
 }
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -64,6 +106,9 @@ impl Bench {
                 let (model, policy) = (score::model(None, config)?, score::policy(None)?);
                 let figures = bench(&model, &policy, Duration::try_from_secs_f64(time.seconds)?);
                 output.write(&Figures { figures, machine: Machine::this() })?;
+            }
+            Self::Decode(decode) => {
+                output.write(&Figures { figures: decode.run()?, machine: Machine::this() })?;
             }
             Self::Understand(time) => {
                 let engine = understand::engine(config)?;

@@ -1,5 +1,20 @@
 //! The operations on the CPU, in `f32`. Matrices are row-major slices; the caller states their shapes.
 
+mod attend;
+mod cells;
+mod device;
+mod dot;
+mod feed_forward;
+mod int4;
+mod isa;
+mod pool;
+mod product;
+mod route;
+mod spans;
+
+pub(crate) use device::{Cpu, MOST_HEADS};
+pub(crate) use pool::read_bandwidth;
+
 use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeError};
 

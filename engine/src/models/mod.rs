@@ -1,4 +1,16 @@
 //! Whole models, each reading like its paper.
 
+mod adapter;
+pub mod bench;
 pub mod causal;
+mod decoder;
+mod deepseek_v3;
+mod load;
 pub(crate) mod moe_encoder;
+#[cfg(test)]
+mod parity_test;
+mod qwen3_moe;
+mod shapes;
+
+pub use crate::weights::Progress;
+pub use load::{LoadError, LoadOptions, load};

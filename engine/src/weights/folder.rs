@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use super::Error;
+use super::{Bytes, Error};
 
 /// The files of one model.
 #[derive(Debug, Clone)]
@@ -49,6 +49,31 @@ impl Folder {
                 .find(|(name, _)| *name == file)
                 .map(|(_, bytes)| Cow::Borrowed(*bytes))
                 .ok_or_else(|| failed("not compiled in".to_owned())),
+        }
+    }
+
+    /// The bytes of one file where they lie: a file on disk is mapped, not read.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it is not there or can not be mapped.
+    pub(crate) fn map(&self, file: &str) -> Result<Bytes, Error> {
+        match self {
+            Self::Disk(folder) => super::bytes::map(&folder.join(file))
+                .map_err(|e| Error::File { file: file.to_owned(), reason: e.to_string() }),
+            Self::Inside(files) => files
+                .iter()
+                .find(|(name, _)| *name == file)
+                .map(|(_, bytes)| Bytes::Inside(bytes))
+                .ok_or_else(|| Error::File { file: file.to_owned(), reason: "not compiled in".to_owned() }),
+        }
+    }
+
+    /// Whether there is such a file.
+    #[must_use]
+    pub(crate) fn has(&self, file: &str) -> bool {
+        match self {
+            Self::Disk(folder) => folder.join(file).is_file(),
+            Self::Inside(files) => files.iter().any(|(name, _)| *name == file),
         }
     }
 

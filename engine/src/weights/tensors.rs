@@ -7,6 +7,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
+use super::stored::half_to_single;
 use super::{Error, Folder};
 
 /// The shards of one model. Tensors are turned into `f32` when asked for.
@@ -90,32 +91,11 @@ fn decode(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>, Error> {
     }
 }
 
-/// IEEE 754 binary16 to binary32.
-fn half_to_single(bits: u16) -> f32 {
-    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
-    let (exponent, fraction) = (i32::from((bits >> 10) & 0x1f), f32::from(bits & 0x3ff));
-    sign * match exponent {
-        0 => fraction * 2f32.powi(-24),
-        31 if fraction == 0.0 => f32::INFINITY,
-        31 => f32::NAN,
-        _ => (1.0 + fraction / 1024.0) * 2f32.powi(exponent - 15),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
 
     use super::*;
-
-    #[test]
-    fn halves_are_read_as_the_standard_says() {
-        for (bits, value) in [(0x3c00, 1.0), (0xc000, -2.0), (0x3555, 0.333_251_95), (0x0001, 5.960_464_5e-8), (0, 0.0)]
-        {
-            assert_eq!(half_to_single(bits), value);
-        }
-        assert!(half_to_single(0x7e00).is_nan());
-    }
 
     fn write(folder: &std::path::Path) {
         let (int8, scale, half) =
