@@ -42,7 +42,7 @@ fn about_the_data(generator: &Generator, generated: &[Generated], trained: &trai
     let test = trained.report.periods.iter().find(|period| period.name == "test").and_then(|period| period.span);
     let from = test.map_or(0.0, |(first, _)| first);
     let tested: Vec<&Generated> = generated.iter().filter(|one| one.application.month >= Some(from)).collect();
-    let threshold = trained.report.test.threshold_at_5_percent;
+    let threshold = trained.report.test.at_5_percent.threshold;
     let flagged =
         |one: &&&Generated| candor_engine::risk::probability(trained.model.margin(&one.application)) >= threshold;
     let mut text = format!(

@@ -8,7 +8,8 @@ use super::policy::{Band, Proposal, RuleHit};
 /// One application's score, explained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Assessment {
-    /// Probability of fraud, 0 to 1: the logistic function of the margin.
+    /// Probability of fraud, 0 to 1: the logistic function of the margin, through the model's calibration curve where it
+    /// has one.
     pub probability: f64,
     /// Log-odds of fraud: the baseline plus every contribution.
     pub margin: f64,

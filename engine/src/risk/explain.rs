@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use super::features::UnreadableCell;
-use super::model::{Model, probability};
+use super::model::Model;
 use super::shap::Scratch;
 
 /// Reads a table's rows with a model's inputs. Made once for a file; each row reuses the same room.
@@ -23,7 +23,7 @@ pub struct RowExplainer<'m> {
 pub struct Explanation<'e> {
     /// Log-odds.
     pub margin: f64,
-    /// The logistic function of the margin.
+    /// The margin's probability, as [`Model::probability`] has it.
     pub probability: f64,
     /// Log-odds when nothing is known.
     pub baseline: f64,
@@ -102,7 +102,7 @@ impl<'m> RowExplainer<'m> {
         self.model.explainer().explain(&self.row, &mut self.scratch, &mut self.contributions);
         Ok(Explanation {
             margin,
-            probability: probability(margin),
+            probability: self.model.probability(margin),
             baseline: self.model.baseline(),
             attributions: Contributions { model: self.model, values: &self.contributions },
         })

@@ -65,6 +65,32 @@ pub enum Monotone {
     Decreasing,
 }
 
+/// Which way an applicant could change a factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Up or down.
+    #[default]
+    Either,
+    /// Only up.
+    Higher,
+    /// Only down.
+    Lower,
+}
+
+/// How an applicant could change a changeable factor.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Leeway {
+    /// Which way.
+    #[serde(default)]
+    pub direction: Direction,
+    /// Numbers are changed in multiples of this, in the factor's unit. Without it, in a round number that is about a
+    /// hundredth of the usual range.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<f64>,
+}
+
 /// One factor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -90,6 +116,9 @@ pub struct Factor {
     /// Whether the applicant could change it.
     #[serde(default)]
     pub changeable: bool,
+    /// How, where it is not either way and in any round step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leeway: Option<Leeway>,
     /// What it may be used for.
     #[serde(default = "input")]
     pub role: Role,
@@ -122,6 +151,7 @@ impl Factor {
             maximum: None,
             negative_is_missing: false,
             changeable: false,
+            leeway: None,
             role: Role::Input,
             monotone: Monotone::Free,
             code: format!("X-{}", name.to_uppercase()),

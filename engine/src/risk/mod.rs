@@ -5,12 +5,16 @@
 mod application;
 mod assessment;
 pub mod bench;
+mod calibration;
 pub mod demo;
 mod ensemble;
 mod explain;
 mod factors;
+pub mod fairness;
 mod features;
+pub mod figures;
 mod generator;
+pub mod importance;
 mod layout;
 mod model;
 #[cfg(test)]
@@ -22,12 +26,14 @@ mod shap;
 #[cfg(test)]
 mod shap_tests;
 pub mod training;
+pub mod whatif;
 
 pub use application::{Application, Invalid, Value};
 pub use assessment::{Assessment, Attribution, Reason};
+pub use calibration::CalibrationCurve;
 pub use ensemble::{Ensemble, MAX_FEATURES_ON_A_PATH, Tree, TreeError};
 pub use explain::{Contributions, Explanation, MissingColumns, RowExplainer};
-pub use factors::{Catalogue, Factor, Kind, Monotone, Role, Unit};
+pub use factors::{Catalogue, Direction, Factor, Kind, Leeway, Monotone, Role, Unit};
 pub use features::{Feature, UnreadableCell};
 pub use generator::{Generated, Generator, Pattern};
 pub use model::{Calibration, FORMAT, Model, ModelError, ModelFile, probability};

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::application::{Application, Invalid};
 use super::assessment::{Assessment, Attribution, Reason};
+use super::calibration::CalibrationCurve;
 use super::ensemble::{Ensemble, Tree, TreeError};
 use super::factors::{Kind, Role};
 use super::features::Feature;
@@ -14,8 +15,8 @@ use super::shap::{Explainer, Scratch};
 /// The only format there is so far.
 pub const FORMAT: &str = "candor-risk/1";
 
-/// A model as its file holds it (JSON). The leaves and the base already contain the calibration, so that
-/// `probability = 1 / (1 + exp(-(base + Σ leaves)))` with nothing in between.
+/// A model as its file holds it (JSON). The leaves and the base already contain the affine calibration, so that
+/// `probability = 1 / (1 + exp(-(base + Σ leaves)))` with nothing in between, unless a curve is needed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelFile {
@@ -27,6 +28,9 @@ pub struct ModelFile {
     pub description: String,
     /// How the log-odds were calibrated; already folded into base and leaves.
     pub calibration: Calibration,
+    /// Where the calibration bends: from the trees' log-odds to the probability's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub curve: Option<CalibrationCurve>,
     /// What every row starts from, in log-odds.
     pub base: f64,
     /// The inputs, in the order of the trees' feature numbers.
@@ -57,6 +61,9 @@ pub enum ModelError {
     /// A tree is broken.
     #[error(transparent)]
     Tree(#[from] TreeError),
+    /// The calibration's curve cannot be used.
+    #[error("calibration: {0}")]
+    Calibration(&'static str),
     /// An input cannot be used.
     #[error("feature {name}: {fault}")]
     Feature {
@@ -87,6 +94,9 @@ impl Model {
             serde_json::from_slice(bytes).map_err(|error| ModelError::Unreadable(error.to_string()))?;
         if file.format != FORMAT {
             return Err(ModelError::Format(file.format));
+        }
+        if let Some(curve) = &file.curve {
+            curve.check().map_err(ModelError::Calibration)?;
         }
         for (position, feature) in file.features.iter().enumerate() {
             let refuse =
@@ -148,6 +158,16 @@ impl Model {
     /// The calibration already folded into the trees.
     pub fn calibration(&self) -> Calibration {
         self.file.calibration
+    }
+
+    /// The curve between the trees' log-odds and the probability, where the calibration bends.
+    pub fn curve(&self) -> Option<&CalibrationCurve> {
+        self.file.curve.as_ref()
+    }
+
+    /// The probability of the trees' log-odds: their logistic function, through the calibration's curve where there is one.
+    pub fn probability(&self, margin: f64) -> f64 {
+        probability(self.file.curve.as_ref().map_or(margin, |curve| curve.apply(margin)))
     }
 
     /// The inputs.
@@ -222,7 +242,7 @@ impl Model {
     pub fn assess(&self, application: &Application, policy: &Policy) -> Assessment {
         let row = self.encode(application);
         let margin = self.explainer.margin(&row);
-        let probability = probability(margin);
+        let probability = self.probability(margin);
         let mut contributions = vec![0.0; row.len()];
         self.explainer.explain(&row, &mut self.explainer.scratch(), &mut contributions);
 

@@ -15,14 +15,15 @@ use serde::{Deserialize, Serialize};
 use super::super::ensemble::{Ensemble, Tree};
 use super::super::factors::{Kind, Monotone};
 use super::super::features::Feature;
+use super::super::figures::count;
 use super::super::model::ModelError;
-use super::split::Parts;
+use super::split::Fold;
 use super::{Options, TrainError};
 
-/// Rounds without improvement on the tuning period after which growing stops.
+/// Rounds without improvement on the held-out rows after which growing stops.
 const PATIENCE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(39);
 
-/// The shape of trees.
+/// The shape of trees, and how much of the data each one sees.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Shape {
     /// Most splits on a path.
@@ -33,22 +34,37 @@ pub struct Shape {
     pub leaf_weight: f64,
     /// L2 penalty on leaves.
     pub penalty: f64,
+    /// Share of the inputs that a tree may look at.
+    pub columns: f64,
 }
 
-/// The shapes that are tried; the tuning period chooses.
-const SHAPES: [Shape; 4] = [
-    Shape { depth: 3, rate: 0.08, leaf_weight: 1.0, penalty: 1.0 },
-    Shape { depth: 4, rate: 0.06, leaf_weight: 2.0, penalty: 2.0 },
-    Shape { depth: 5, rate: 0.05, leaf_weight: 3.0, penalty: 4.0 },
-    Shape { depth: 6, rate: 0.05, leaf_weight: 5.0, penalty: 8.0 },
+const fn shape(depth: usize, rate: f64, leaf_weight: f64, penalty: f64, columns: f64) -> Shape {
+    Shape { depth, rate, leaf_weight, penalty, columns }
+}
+
+/// The shapes that are tried; held-out rows choose. From small trees that hardly interact to deep ones.
+const SHAPES: [Shape; 7] = [
+    shape(2, 0.08, 1.0, 1.0, 0.8),
+    shape(3, 0.08, 1.0, 1.0, 0.8),
+    shape(4, 0.06, 2.0, 2.0, 0.8),
+    shape(5, 0.05, 3.0, 4.0, 0.6),
+    shape(6, 0.05, 5.0, 8.0, 0.5),
+    shape(7, 0.05, 1.0, 2.0, 0.7),
+    shape(9, 0.05, 0.5, 1.0, 0.7),
 ];
+
+/// Share of the rows that a tree sees.
+const ROWS: f64 = 0.8;
 
 /// Trees as they were grown, before calibration.
 #[derive(Debug, Clone)]
 pub(super) struct Grown {
     pub(super) shape: Shape,
+    pub(super) rounds: usize,
     pub(super) base: f64,
     pub(super) trees: Vec<Tree>,
+    /// Log-odds of the held-out rows, by models that have not learned from them, with the rows' positions.
+    pub(super) held_out: Vec<(usize, f64)>,
 }
 
 impl Grown {
@@ -61,39 +77,94 @@ impl Grown {
     }
 }
 
-/// Tries every shape on the training period, and grows the best again on training and tuning period together.
-pub(super) fn grow(
-    matrix: &Array2<f64>,
-    labels: &[bool],
-    features: &[Feature],
-    parts: &Parts,
-    options: &Options,
-) -> Result<Grown, TrainError> {
-    let train = library_matrix(matrix, labels, features, &parts.train.rows)?;
-    let tune = library_matrix(matrix, labels, features, &parts.tune.rows)?;
-    let mut best: Option<(f64, Shape, usize)> = None;
-    for shape in SHAPES {
-        let params = parameters(shape, features, options)?;
-        let result = Trainer::new(&params, &train, options.most_trees)
-            .eval(&tune, "tune")
-            .early_stopping_rounds(PATIENCE)
-            .train()?;
-        let rounds = result.model.best_iteration().map_or(options.most_trees, |last| last + 1);
-        let loss = result.best_score.unwrap_or(f64::INFINITY);
-        tracing::info!(depth = shape.depth, rounds, loss, "tried a shape of trees");
-        if best.is_none_or(|(least, ..)| loss < least) {
-            best = Some((loss, shape, rounds));
-        }
-    }
-    let (_, shape, rounds) = best.unwrap_or((0.0, SHAPES[0], 1));
-    let both: Vec<usize> = parts.train.rows.iter().chain(&parts.tune.rows).copied().collect();
-    let params = parameters(shape, features, options)?;
-    let model = Trainer::new(&params, &library_matrix(matrix, labels, features, &both)?, rounds).train()?.model;
-    Ok(Grown { shape, base: f64::from(model.base_score()), trees: take_over(&model) })
+/// The encoded table that trees grow on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ground<'d> {
+    pub(super) matrix: &'d Array2<f64>,
+    pub(super) labels: &'d [bool],
+    /// A weight for every row.
+    pub(super) weights: &'d [f64],
+    pub(super) features: &'d [Feature],
+    pub(super) options: &'d Options,
 }
 
-fn parameters(shape: Shape, features: &[Feature], options: &Options) -> Result<TrainingParams, TrainError> {
-    let constraints = features
+/// What one shape did on the folds.
+struct Tried {
+    loss: f64,
+    rounds: usize,
+    held_out: Vec<(usize, f64)>,
+}
+
+/// Tries every shape (or the one that is settled) on the folds, and grows the best again on all rows to learn from: as
+/// several forests with seeds of their own where there are few rows, whose mean is steadier than each.
+pub(super) fn grow(
+    ground: Ground<'_>,
+    folds: &[Fold],
+    learn: &[usize],
+    settled: Option<Shape>,
+) -> Result<Grown, TrainError> {
+    let shapes = settled.map_or_else(|| SHAPES.to_vec(), |shape| vec![shape]);
+    let mut matrices = Vec::with_capacity(folds.len());
+    for fold in folds {
+        matrices.push((library_matrix(ground, &fold.learn)?, library_matrix(ground, &fold.held_out)?));
+    }
+    let mut best: Option<(Shape, Tried)> = None;
+    for shape in shapes {
+        let tried = try_shape(ground, folds, &matrices, shape)?;
+        tracing::info!(depth = shape.depth, tried.rounds, tried.loss, "tried a shape of trees");
+        if best.as_ref().is_none_or(|(_, least)| tried.loss < least.loss) {
+            best = Some((shape, tried));
+        }
+    }
+    let Some((shape, tried)) = best else { return Err(TrainError::NoInputs) };
+    let forests = ground.options.forests.unwrap_or_else(|| usual_forests(learn.len())).max(1);
+    let all = library_matrix(ground, learn)?;
+    let share = count(forests).recip();
+    let (mut base, mut trees) = (0.0, Vec::new());
+    for forest in 0..forests {
+        let seed = ground.options.seed.wrapping_add(u64::try_from(forest).unwrap_or(0));
+        let model = Trainer::new(&parameters(shape, ground, seed)?, &all, tried.rounds).train()?.model;
+        base += share * f64::from(model.base_score());
+        trees.extend(take_over(&model, share));
+    }
+    Ok(Grown { shape, rounds: tried.rounds, base, trees, held_out: tried.held_out })
+}
+
+/// Few rows make single forests unsteady; many make each dear and steady.
+fn usual_forests(rows: usize) -> usize {
+    match rows {
+        0..=4_999 => 8,
+        5_000..=29_999 => 4,
+        _ => 1,
+    }
+}
+
+fn try_shape(
+    ground: Ground<'_>,
+    folds: &[Fold],
+    matrices: &[(DMatrix, DMatrix)],
+    shape: Shape,
+) -> Result<Tried, TrainError> {
+    let params = parameters(shape, ground, ground.options.seed)?;
+    let mut tried = Tried { loss: 0.0, rounds: 0, held_out: Vec::new() };
+    for (fold, (learn, held_out)) in folds.iter().zip(matrices) {
+        let result = Trainer::new(&params, learn, ground.options.most_trees)
+            .eval(held_out, "held out")
+            .early_stopping_rounds(PATIENCE)
+            .train()?;
+        let rounds = result.model.best_iteration().map_or(ground.options.most_trees, |last| last + 1);
+        let margins = result.model.predict_margin(held_out, ..rounds)?;
+        tried.held_out.extend(fold.held_out.iter().copied().zip(margins.as_slice().iter().map(|&one| f64::from(one))));
+        tried.loss += result.best_score.unwrap_or(f64::INFINITY) / count(folds.len());
+        tried.rounds += rounds;
+    }
+    tried.rounds = (tried.rounds / folds.len().max(1)).max(1);
+    Ok(tried)
+}
+
+fn parameters(shape: Shape, ground: Ground<'_>, seed: u64) -> Result<TrainingParams, TrainError> {
+    let constraints = ground
+        .features
         .iter()
         .map(|feature| match feature.factor.monotone {
             Monotone::Free => Constraint::None,
@@ -109,42 +180,47 @@ fn parameters(shape: Shape, features: &[Feature], options: &Options) -> Result<T
         .eta(shape.rate)
         .min_child_weight(shape.leaf_weight)
         .lambda(shape.penalty)
-        .subsample(0.8)
-        .colsample_bytree(0.8)
+        .subsample(ROWS)
+        .colsample_bytree(shape.columns)
         .monotone_constraints(constraints)
-        .seed(options.seed)
+        .seed(seed)
         .build()?)
 }
 
 /// Some rows in the library's own form.
-#[expect(clippy::cast_possible_truncation, reason = "features are rounded to single precision when they are encoded")]
-fn library_matrix(
-    matrix: &Array2<f64>,
-    labels: &[bool],
-    features: &[Feature],
-    rows: &[usize],
-) -> Result<DMatrix, TrainError> {
-    let values: Vec<f32> = rows.iter().flat_map(|&row| matrix.row(row).to_vec()).map(|value| value as f32).collect();
-    let targets: Vec<f32> = rows.iter().map(|&row| f32::from(u8::from(labels.get(row) == Some(&true)))).collect();
-    let types: Vec<FeatureType> = features
+#[expect(clippy::cast_possible_truncation, reason = "the library reckons in single precision")]
+fn library_matrix(ground: Ground<'_>, rows: &[usize]) -> Result<DMatrix, TrainError> {
+    let values: Vec<f32> =
+        rows.iter().flat_map(|&row| ground.matrix.row(row).to_vec()).map(|value| value as f32).collect();
+    let targets: Vec<f32> =
+        rows.iter().map(|&row| f32::from(u8::from(ground.labels.get(row) == Some(&true)))).collect();
+    let types: Vec<FeatureType> = ground
+        .features
         .iter()
         .map(|feature| match feature.factor.kind {
             Kind::Category => FeatureType::Categorical,
             Kind::Number | Kind::Flag => FeatureType::Numerical,
         })
         .collect();
-    Ok(DMatrix::from_dense_vec(values, rows.len(), features.len())?
+    let matrix = DMatrix::from_dense_vec(values, rows.len(), ground.features.len())?
         .with_labels(&targets)?
-        .with_feature_types(&types)?)
+        .with_feature_types(&types)?;
+    if ground.weights.iter().all(|&weight| weight == 1.0) {
+        return Ok(matrix);
+    }
+    let weights: Vec<f32> =
+        rows.iter().map(|&row| ground.weights.get(row).map_or(1.0, |&weight| weight as f32)).collect();
+    Ok(matrix.with_weights(&weights)?)
 }
 
-/// The library's trees as ours. Its leaves already contain the learning rate or carry it as the tree's weight.
-fn take_over(model: &BoostedModel) -> Vec<Tree> {
+/// The library's trees as ours, every leaf times `share`. Its leaves already contain the learning rate or carry it as the
+/// tree's weight.
+fn take_over(model: &BoostedModel, share: f64) -> Vec<Tree> {
     model
         .trees()
         .iter()
         .zip(model.tree_weights())
-        .map(|(tree, weight)| take_over_tree(tree, f64::from(weight)))
+        .map(|(tree, weight)| take_over_tree(tree, share * f64::from(weight)))
         .collect()
 }
 
@@ -221,11 +297,19 @@ mod tests {
     #[test]
     fn our_margin_is_the_librarys_own() {
         let (matrix, labels, features) = data(2000);
+        let (options, weights) = (Options::new("1", "y"), vec![1.0; 2000]);
+        let ground =
+            Ground { matrix: &matrix, labels: &labels, weights: &weights, features: &features, options: &options };
         let rows: Vec<usize> = (0..2000).collect();
-        let theirs = library_matrix(&matrix, &labels, &features, &rows).unwrap();
-        let params = parameters(SHAPES[2], &features, &Options::new("1", "y")).unwrap();
-        let model = Trainer::new(&params, &theirs, 60).train().unwrap().model;
-        let ours = Grown { shape: SHAPES[2], base: f64::from(model.base_score()), trees: take_over(&model) };
+        let theirs = library_matrix(ground, &rows).unwrap();
+        let model = Trainer::new(&parameters(SHAPES[3], ground, 1).unwrap(), &theirs, 60).train().unwrap().model;
+        let ours = Grown {
+            shape: SHAPES[3],
+            rounds: 60,
+            base: f64::from(model.base_score()),
+            trees: take_over(&model, 1.0),
+            held_out: Vec::new(),
+        };
         assert!(ours.trees.iter().any(|tree| !tree.categories.is_empty()), "a category is split on");
         let ensemble = ours.ensemble(&features).unwrap();
         let margins = model.predict_margin(&theirs, ..).unwrap();

@@ -8,6 +8,7 @@ use ndarray::ArrayViewMut1;
 use super::super::application::{Application, Value};
 use super::super::factors::{Catalogue, Factor, Kind};
 use super::super::features::Feature;
+use super::schema::Schema;
 
 /// A category with more words than this is taken for free text or an identifier.
 const MOST_CATEGORIES: usize = 255;
@@ -21,9 +22,9 @@ pub enum TableError {
     /// There is no such column.
     #[error("the table has no column {0:?}")]
     NoColumn(String),
-    /// A column of numbers was expected.
-    #[error("column {0:?} must hold a number in every row")]
-    NotNumbers(String),
+    /// A column of moments was expected.
+    #[error("column {0:?} must hold a number, or a date such as 2026-11-24, in every row")]
+    NoMoments(String),
     /// The label is neither yes nor no.
     #[error("column {column:?}, row {row}: {text:?} is no label; use 1 or 0, yes or no, true or false")]
     NotALabel {
@@ -51,11 +52,19 @@ pub struct Table {
 }
 
 impl Table {
-    /// Reads a CSV file with a header. Empty cells are missing values.
+    /// Reads a CSV file with a header. Empty cells are missing values; columns are typed by looking at them.
     ///
     /// # Errors
     /// When it is no CSV file.
     pub fn read(reader: impl Read) -> Result<Table, TableError> {
+        Table::read_as(reader, &Schema::default())
+    }
+
+    /// Reads a CSV file with a header whose schema says which columns hold words.
+    ///
+    /// # Errors
+    /// When it is no CSV file.
+    pub fn read_as(reader: impl Read, schema: &Schema) -> Result<Table, TableError> {
         let mut reader = csv::Reader::from_reader(reader);
         let names: Vec<String> = reader.headers()?.iter().map(|name| name.trim().to_owned()).collect();
         let mut texts: Vec<Vec<String>> = vec![Vec::new(); names.len()];
@@ -68,7 +77,7 @@ impl Table {
             }
         }
         let columns = names.into_iter().zip(texts).map(|(name, cells)| {
-            let cells = Cells::typed(&name, &cells);
+            let cells = Cells::typed(schema.is_category(&name), &cells);
             (name, cells)
         });
         Ok(Table { columns: columns.collect(), rows })
@@ -118,23 +127,28 @@ impl Table {
         }
     }
 
-    /// A column of numbers without missing values.
+    /// The moments that a column tells: its numbers, or its dates in days since the epoch.
     ///
     /// # Errors
-    /// When there is no such column or a row holds no number.
-    pub fn numbers(&self, name: &str) -> Result<&[f64], TableError> {
-        match self.cells(name) {
-            None => Err(TableError::NoColumn(name.to_owned())),
-            Some(Cells::Numbers(numbers)) if numbers.iter().all(|number| number.is_finite()) => Ok(numbers),
-            Some(_) => Err(TableError::NotNumbers(name.to_owned())),
+    /// When there is no such column or a row holds neither.
+    pub fn moments(&self, name: &str) -> Result<Vec<f64>, TableError> {
+        let refuse = || TableError::NoMoments(name.to_owned());
+        match self.cells(name).ok_or_else(|| TableError::NoColumn(name.to_owned()))? {
+            Cells::Numbers(numbers) if numbers.iter().all(|number| number.is_finite()) => Ok(numbers.clone()),
+            Cells::Numbers(_) => Err(refuse()),
+            Cells::Words { codes, words } => {
+                let moments: Vec<Option<f64>> = words.iter().map(|word| moment(word)).collect();
+                let of = |code: &Option<u32>| *moments.get(usize::try_from((*code)?).ok()?)?;
+                codes.iter().map(|code| of(code).ok_or_else(refuse)).collect()
+            }
         }
     }
 
-    /// The labels.
+    /// The labels. `positive` lists the words that mean yes; where it is empty they are 1, yes and true.
     ///
     /// # Errors
     /// When there is no such column or a row holds neither yes nor no.
-    pub fn labels(&self, name: &str) -> Result<Vec<bool>, TableError> {
+    pub fn labels(&self, name: &str, positive: &[String]) -> Result<Vec<bool>, TableError> {
         if self.cells(name).is_none() {
             return Err(TableError::NoColumn(name.to_owned()));
         }
@@ -143,12 +157,16 @@ impl Table {
                 let text = match self.value(name, row) {
                     None => String::new(),
                     Some(Value::Number(number)) => number.to_string(),
-                    Some(Value::Text(text)) => text.to_ascii_lowercase(),
+                    Some(Value::Text(text)) => text,
                 };
-                match text.as_str() {
+                let refuse = |text: String| Err(TableError::NotALabel { column: name.to_owned(), row: row + 1, text });
+                if !positive.is_empty() {
+                    return if text.is_empty() { refuse(text) } else { Ok(positive.contains(&text)) };
+                }
+                match text.to_ascii_lowercase().as_str() {
                     "1" | "yes" | "y" | "true" | "t" => Ok(true),
                     "0" | "no" | "n" | "false" | "f" => Ok(false),
-                    _ => Err(TableError::NotALabel { column: name.to_owned(), row: row + 1, text }),
+                    _ => refuse(text),
                 }
             })
             .collect()
@@ -235,11 +253,23 @@ impl Table {
     }
 }
 
+/// A date, or a date with a time, in days since the epoch.
+fn moment(text: &str) -> Option<f64> {
+    let date = chrono::NaiveDate::parse_from_str(text.get(..10)?, "%Y-%m-%d").ok()?;
+    let time = match text.get(11..19) {
+        None if text.len() == 10 => chrono::NaiveTime::MIN,
+        time => chrono::NaiveTime::parse_from_str(time?, "%H:%M:%S").ok()?,
+    };
+    let milliseconds = date.and_time(time).and_utc().timestamp_millis();
+    let days = i32::try_from(milliseconds.div_euclid(86_400_000)).ok()?;
+    let rest = i32::try_from(milliseconds.rem_euclid(86_400_000)).ok()?;
+    Some(f64::from(days) + f64::from(rest) / 86_400_000.0)
+}
+
 impl Cells {
     /// Numbers where every cell that is not empty is one, words otherwise.
-    fn typed(name: &str, cells: &[String]) -> Cells {
-        let category = Catalogue::shipped().get(name).is_some_and(|factor| factor.kind == Kind::Category);
-        if !category {
+    fn typed(as_words: bool, cells: &[String]) -> Cells {
+        if !as_words {
             let numbers: Option<Vec<f64>> = cells
                 .iter()
                 .map(|cell| match cell.as_str() {
