@@ -65,7 +65,10 @@ impl Interval {
         seed: u64,
         figure: impl Fn(&[(f64, bool)]) -> f64,
     ) -> Interval {
-        let (frauds, honest): (Vec<(f64, bool)>, Vec<(f64, bool)>) = scored.iter().partition(|(_, fraud)| *fraud);
+        let kind = |wanted: bool| -> Vec<(f64, bool)> {
+            scored.iter().filter(|(_, fraud)| *fraud == wanted).copied().collect()
+        };
+        let (frauds, honest) = (kind(true), kind(false));
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut drawn = Vec::with_capacity(scored.len());
         let mut values: Vec<f64> = (0..resamples.max(1))

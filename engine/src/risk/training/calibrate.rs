@@ -209,10 +209,9 @@ fn smoothed(margins: &[(f64, bool)]) -> impl Iterator<Item = (f64, f64)> {
 fn logistic<const N: usize>(rows: &[([f64; N], f64)], start: [f64; N]) -> [f64; N] {
     let mut weights = start;
     for _ in 0..100 {
-        let (mut gradient, mut hessian) = ([0.0; N], [[0.0; N]; N]);
-        for at in 0..N {
-            hessian[at][at] = 1e-9;
-        }
+        let mut gradient = [0.0; N];
+        let mut hessian: [[f64; N]; N] =
+            std::array::from_fn(|i| std::array::from_fn(|j| if i == j { 1e-9 } else { 0.0 }));
         for (inputs, target) in rows {
             let margin: f64 = inputs.iter().zip(&weights).map(|(input, weight)| input * weight).sum();
             let p = probability(margin);
@@ -241,8 +240,9 @@ fn solve<const N: usize>(mut matrix: [[f64; N]; N], mut right: [f64; N]) -> [f64
     for pivot in 0..N {
         for row in pivot + 1..N {
             let factor = matrix[row][pivot] / matrix[pivot][pivot];
-            for column in pivot..N {
-                matrix[row][column] -= factor * matrix[pivot][column];
+            let above = matrix[pivot];
+            for (cell, above) in matrix[row].iter_mut().zip(above) {
+                *cell -= factor * above;
             }
             right[row] -= factor * right[pivot];
         }

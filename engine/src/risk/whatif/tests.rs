@@ -65,8 +65,7 @@ fn the_search_finds_what_trying_everything_finds() {
         // Few choices of few levers, so that everything can be tried.
         for lever in &mut levers {
             while lever.choices.len() > 7 {
-                let last = u32::try_from(lever.choices.len() - 1).unwrap();
-                let drop = draws.whole(0.0, f64::from(last)) as usize;
+                let drop = usize::try_from(draws.key()).unwrap() % lever.choices.len();
                 lever.choices.remove(drop);
             }
         }
@@ -100,7 +99,7 @@ fn no_random_change_is_smaller_than_the_smallest_found() {
             let mut changed = row.clone();
             let mut cost = 0.0;
             for _ in 0..3 {
-                let lever = &levers[draws.whole(0.0, levers.len() as f64 - 1.0) as usize];
+                let lever = &levers[usize::try_from(draws.key()).unwrap() % levers.len()];
                 let feature = &model.features()[lever.feature];
                 if feature.factor.kind != Kind::Number || row[lever.feature].is_nan() {
                     continue;
