@@ -1,7 +1,7 @@
 //! The model in force and the one in shadow on the same applications: how often they propose the same, and how good each
 //! is on what has been labelled since.
 
-use candor_engine::risk::training::Figures;
+use candor_engine::risk::figures::Figures;
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use uuid::Uuid;
