@@ -42,6 +42,8 @@ const PLACES = {
     ["manage-policies", "/manage/policies"],
     ["manage-policy", first("/manage/policies", "main a[href^='/manage/policies/']")],
     ["manage-models", "/manage/models"],
+    ["manage-model", first("/manage/models", "main a[href^='/manage/models/']")],
+    ["manage-reasons", "/manage/reasons"],
     ["manage-sessions", "/manage/sessions"],
     ["manage-reports", "/manage/reports"],
   ],

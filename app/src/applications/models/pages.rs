@@ -119,7 +119,7 @@ pub(super) async fn one(app: web::Data<App>, person: Person, id: web::Path<Uuid>
         slope: calibration.slope,
         intercept: calibration.intercept,
         baseline: super::super::review::log_odds(model.baseline()),
-        card: Some(stored.card.as_str()).filter(|card| !card.is_empty()).map(to_html),
+        card: Some(without_title(&stored.card)).filter(|card| !card.is_empty()).map(to_html),
         figures: comparison.as_ref().map(figures).unwrap_or_default(),
         comparison,
         may_shadow: manages && matches!(stored.status, Status::Registered | Status::Retired),
@@ -200,4 +200,10 @@ pub(super) async fn promote(app: web::Data<App>, person: Person, id: web::Path<U
     }
     change::promote(&app.db, &person, *id).await?;
     Ok(back(*id))
+}
+
+/// A card's text without its first heading: the page has one of its own.
+fn without_title(card: &str) -> &str {
+    let card = card.trim_start();
+    if card.starts_with("# ") { card.split_once('\n').map_or("", |(_, rest)| rest.trim_start()) } else { card }
 }
