@@ -1,5 +1,5 @@
 """Other wordings of what Candor's flows say, and the courtesies before them."""
-import re
+import os, re
 from collections import Counter
 
 TONES = ["plain", "warm", "brief", "sorry"]
@@ -9,15 +9,14 @@ QUESTION = re.compile(r"\?|^(how|what|when|where|why|can|do|does|is|are|which)\b
 YES = re.compile(r"^(yes|yep|yeah|sure|ok|okay|go ahead|correct|right|please do|that's right)\b", re.I)
 THANKS = re.compile(r"\b(thank|thanks|great|perfect|lovely)\b", re.I)
 
-OPENERS = {
-    "given": ["Thank you.", "Thanks.", "Thank you for that.", "Thank you, that helps.", "Got it, thank you."],
-    "trouble": ["I am sorry to hear that.", "I am sorry about that.", "That is unpleasant, I am sorry.", "I understand."],
-    "question": ["Of course.", "Certainly.", "Sure.", "Good question.", "I am happy to help with that."],
-    "yes": ["All right.", "Great.", "Very well.", "Of course."],
-    "request": ["Of course.", "Certainly.", "Sure.", "I am happy to help.", "No problem."],
-    "sorry": ["I am sorry about this.", "I am sorry for the trouble.", "I am sorry, I understand that this is frustrating.",
-              "I understand, and I am sorry.", "Thank you for your patience.", "I am sorry that this is taking so long."],
-}
+# One list for both: what the program's check takes for a courtesy is what the generator learns to say.
+COURTESIES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../src/dialogue/saying/courtesies.txt")
+OPENERS = {}
+for _line in open(COURTESIES, encoding="utf-8").read().split("\n"):
+    if _line.startswith("@"):
+        _fitting = OPENERS.setdefault(_line[1:], [])
+    elif _line and not _line.startswith("#"):
+        _fitting.append(_line)
 
 
 def courtesy(tone, heard, act, words, rng):

@@ -32,7 +32,9 @@ class Corpus:
     def rows(self, flat, starts, order, length):
         """Documents one after the other, cut into rows: inputs, targets, weights of the targets."""
         flat = np.concatenate([flat[starts[i]: starts[i + 1]] for i in order])
-        within = np.cumsum(flat == ASSISTANT) > np.cumsum(flat == END)
+        # Inside what the assistant says: its mark came later than an end or a new document.
+        last = lambda where: np.maximum.accumulate(np.where(where, np.arange(len(flat)), -1))
+        within = last(flat == ASSISTANT) > np.maximum(last(flat == END), last(flat == BEGIN))
         n = (len(flat) - 1) // length
         cut = lambda t: torch.from_numpy(np.ascontiguousarray(t[: n * length].reshape(n, length)))
         weight = np.where(within[:-1], 1.0, CONTEXT).astype(np.float32)
