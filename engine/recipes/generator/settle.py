@@ -40,16 +40,19 @@ def even_bias(scores, bias, chosen, rounds=400):
 
 
 @torch.no_grad()
-def walk(model, ids, settle):
-    """Through the layers with all rows at once; settles each layer's bias first where asked. Answers hidden states and loads."""
+def walk(model, ids, blend):
+    """Through the layers with all rows at once; moves each layer's bias first by `blend` of the way to the one that evens out the load
+    of these rows. Answers hidden states and loads."""
     x, loads = model.embed_tokens(ids), []
     cos, sin = model.cos[: ids.shape[1]], model.sin[: ids.shape[1]]
     for layer in model.layers:
         x = x + chunks(lambda part: layer.self_attn(layer.input_layernorm(part), cos, sin), x)
         y = layer.post_attention_layernorm(x)
         experts = layer.mlp
-        if settle:
-            experts.bias.copy_(even_bias(torch.sigmoid(F.linear(y.flatten(0, 1), experts.router)), experts.bias.clone(), experts.chosen))
+        if blend:
+            even = even_bias(torch.sigmoid(F.linear(y.flatten(0, 1), experts.router)), experts.bias.clone(), experts.chosen)
+            before = experts.bias - experts.bias.mean()
+            experts.bias.copy_(before + blend * (even - before))
         load, parts = torch.zeros(experts.count), []
         for i in range(0, len(y), 16):
             out, one = experts(y[i: i + 16])
@@ -63,6 +66,8 @@ def walk(model, ids, settle):
 def main():
     a = argparse.ArgumentParser()
     a.add_argument("--data", required=True); a.add_argument("--model", required=True); a.add_argument("--length", type=int, default=512)
+    a.add_argument("--blend", type=float, default=0.5, help="a few rows are a noisy witness: the training rows keep half a say")
+    a.add_argument("--rows", type=int, default=10**9, help="rows of each half at most")
     a = a.parse_args()
     Experts.dense = sparse
     config = json.load(open(os.path.join(a.model, "config.json")))
@@ -70,20 +75,21 @@ def main():
     for file in sorted(glob.glob(os.path.join(a.model, "model-*.safetensors"))):
         tensors |= load_file(file)
     plain = {n: t.float() * tensors[n + "_scale"][:, None] if t.dtype == torch.int8 else t for n, t in tensors.items() if not n.endswith("_scale")}
-    model = Generator(config); model.load_tensors(plain); model.eval()
+    model = Generator(config); model.load_tensors(plain); model.eval().requires_grad_(False)
     corpus = Corpus(os.path.join(a.data, "corpus.npz"), "cpu")
     order = np.random.default_rng(5).permutation(len(corpus.held_from) - 1)
     halves = order[::2], order[1::2]
     rows = [corpus.rows(corpus.held_out, corpus.held_from, half, a.length) for half in halves]
+    rows = [tuple(t[: limit] for t in three) for limit, three in zip((a.rows, a.rows * 3 // 2), rows)]
     figures = json.load(open(os.path.join(a.model, "figures.json")))
-    walk(model, rows[0][0], settle=True)
+    walk(model, rows[0][0], a.blend)
     x, y, w = rows[1]
-    hidden, loads = walk(model, x, settle=False)
+    hidden, loads = walk(model, x, 0.0)
     total = said = 0.0
     for i in range(0, len(x), 8):
         each = F.cross_entropy(model.logits(hidden[i: i + 8]).flatten(0, 1), y[i: i + 8].flatten(), reduction="none")
         mask = w[i: i + 8].flatten() == 1.0
-        total += float(each.sum()); said += float(each[mask].sum())
+        total += each.sum().item(); said += each[mask].sum().item()
     figures["settled"] = {"tokens_settled_on": rows[0][0].numel(), "tokens": y.numel(), "loss": round(total / y.numel(), 4),
                           "loss_said": round(said / float((w == 1.0).sum()), 4),
                           "max_violation": [round(float(l.max() / l.mean() - 1), 4) for l in loads]}
