@@ -116,7 +116,10 @@ pub fn supported(line: &str, sources: &[String]) -> Result<(), Fault> {
     }
     let own: Vec<Word> = sources.iter().flat_map(|text| words(text)).collect();
     for word in words(line).into_iter().filter(|word| !is_plain(&word.text)) {
-        if !own.iter().any(|one| one.root == word.root) && !only_denies(&word.text) && word.text.chars().any(char::is_alphabetic) {
+        if !own.iter().any(|one| one.root == word.root)
+            && !only_denies(&word.text)
+            && word.text.chars().any(char::is_alphabetic)
+        {
             return Err(Fault::Word(word.text));
         }
         if word.done && !own.iter().any(|one| one.text == word.text && one.done) {
