@@ -41,6 +41,8 @@ pub struct Config {
     pub credit_bureau_range: Option<String>,
     /// Requests a minute for one API client (`CANDOR_API_REQUESTS_PER_MINUTE`).
     pub api_requests_per_minute: u32,
+    /// What the engine reads from disk.
+    pub engine: EngineConfig,
     /// Log as JSON lines (`CANDOR_LOG_JSON`).
     pub log_json: bool,
     /// What is logged: a level, or levels by part such as `info,candor=debug` (`CANDOR_LOG`).
@@ -66,10 +68,20 @@ impl Default for Config {
             credit_bureau: None,
             credit_bureau_range: None,
             api_requests_per_minute: 600,
+            engine: EngineConfig::default(),
             log_json: false,
             log: "info,sqlx=warn,actix_server=warn,candor::requests=warn".to_owned(),
         }
     }
+}
+
+/// The table `[engine]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EngineConfig {
+    /// A folder with the dialogue's flows instead of the ones in the binary; read again when a file in it changes
+    /// (`CANDOR_ENGINE_FLOWS`).
+    pub flows: Option<PathBuf>,
 }
 
 /// A key that can not be used, and why.
@@ -162,6 +174,9 @@ impl Config {
         }
         if let Some(value) = variable("CANDOR_WEIGHTS") {
             self.weights = Some(PathBuf::from(value));
+        }
+        if let Some(value) = variable("CANDOR_ENGINE_FLOWS") {
+            self.engine.flows = Some(PathBuf::from(value));
         }
         if let Some(value) = variable("CANDOR_BANK_NAME") {
             self.bank_name = value;
@@ -257,6 +272,7 @@ mod tests {
             token_key: documented.token_key.clone(),
             weights: documented.weights.clone(),
             smtp_url: documented.smtp_url.clone(),
+            engine: documented.engine.clone(),
             credit_bureau: documented.credit_bureau.clone(),
             credit_bureau_range: documented.credit_bureau_range.clone(),
             ..defaults

@@ -26,6 +26,8 @@ pub use understanding::{Entity, EntityKind, Sentiment, Understanding};
 pub struct Options {
     /// Folder that holds the model folders (`encoder/`, …). `None` takes the weights compiled into the program.
     pub weights: Option<PathBuf>,
+    /// Folder with the dialogue's flows, read again when they change. `None` takes the flows compiled into the program.
+    pub flows: Option<PathBuf>,
     /// Requests that may wait before [`understanding::Error::Overloaded`] is answered.
     pub queue_capacity: usize,
     /// Threads that one forward pass may use; 0 takes what the machine has.
@@ -34,7 +36,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { weights: None, queue_capacity: 1024, threads: 0 }
+        Self { weights: None, flows: None, queue_capacity: 1024, threads: 0 }
     }
 }
 
@@ -90,7 +92,7 @@ pub struct Engine {
 
 struct Shared {
     reader: understanding::Reader,
-    dialogue: dialogue::Manager,
+    flows: dialogue::Flows,
     risk: risk::Model,
 }
 
@@ -100,7 +102,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Model`] when a folder is missing or inconsistent, [`EngineError::Worker`] when no thread can start.
     pub fn load(options: &Options) -> Result<Self, EngineError> {
-        let dialogue = dialogue::Manager::shipped()?;
+        let flows = dialogue::Flows::load(options.flows.as_deref())?;
         let risk = match &options.weights {
             None => risk::Model::shipped()?,
             Some(folder) => risk::Model::read(&folder.join("risk").join("model.json"))?,
@@ -114,7 +116,7 @@ impl Engine {
             asked => asked,
         };
         let reader = understanding::Reader::load(&encoder, options.queue_capacity, threads)?;
-        Ok(Self { shared: Arc::new(Shared { reader, dialogue, risk }) })
+        Ok(Self { shared: Arc::new(Shared { reader, flows, risk }) })
     }
 
     /// Intent, sentiment, entities and embedding of one text.
@@ -133,10 +135,16 @@ impl Engine {
         self.shared.reader.embed(text).await
     }
 
-    /// The dialogue manager with the shipped flows.
+    /// The dialogue manager with the flows in force now.
     #[must_use]
-    pub fn dialogue(&self) -> &dialogue::Manager {
-        &self.shared.dialogue
+    pub fn dialogue(&self) -> Arc<dialogue::Manager> {
+        self.shared.flows.manager()
+    }
+
+    /// Where the dialogue's flows come from.
+    #[must_use]
+    pub fn flows(&self) -> &dialogue::Flows {
+        &self.shared.flows
     }
 
     /// The shipped risk model.

@@ -4,11 +4,14 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use candor_engine::dialogue::evaluate::{evaluate, read_scenarios};
+use candor_engine::dialogue::simulate::simulate;
 use candor_engine::understanding::evaluate::{Labelled, evaluate_intents, evaluate_sentiment};
 use chrono::Utc;
 use clap::Subcommand;
 
 use crate::config::Config;
+use crate::db::Database;
+use crate::knowledge::{self, Question};
 
 use super::lines::{JsonLines, open};
 use super::understand::engine;
@@ -35,9 +38,21 @@ pub(super) enum Evaluate {
     },
     /// Whole conversations with a known end, each with a fresh bank in memory.
     Dialogue {
-        /// Scenarios, JSON lines as tests/dialogue/README.md describes them. `-` is standard input.
-        #[arg(long, value_name = "FILE")]
-        scenarios: PathBuf,
+        /// Scenarios, JSON lines as tests/dialogue/README.md describes them. `-` is standard input. May be repeated.
+        #[arg(long, value_name = "FILE", required_unless_present = "simulate")]
+        scenarios: Vec<PathBuf>,
+        /// Simulated customers in place of scenarios: so many conversations.
+        #[arg(long, value_name = "RUNS", conflicts_with = "scenarios")]
+        simulate: Option<usize>,
+        /// Seed of the first simulated conversation.
+        #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+        seed: u64,
+    },
+    /// Questions asked of the articles: is the right one found, is it quoted, is what has no answer declined?
+    Articles {
+        /// Table with columns question and article (its address; empty where no article answers). `-` is standard input.
+        #[arg(long, value_name = "CSV")]
+        questions: PathBuf,
     },
 }
 
@@ -54,19 +69,52 @@ impl Evaluate {
                 let rows = labelled(&data)?;
                 output.write(&runtime.block_on(evaluate_sentiment(&engine(config)?, &rows))?)?;
             }
-            Self::Dialogue { scenarios } => {
-                let mut text = String::new();
-                open(Some(&scenarios))?.read_to_string(&mut text)?;
-                let scenarios =
-                    read_scenarios(&text).map_err(|problem| Failure::new(problem).at(scenarios.display()))?;
+            Self::Articles { questions } => {
+                let mut table = csv::Reader::from_reader(open(Some(&questions))?);
+                let rows: Vec<Question> = table
+                    .deserialize()
+                    .map(|row| row.map_err(|error| Failure::from(error).at(questions.display())))
+                    .collect::<Result<_, _>>()?;
+                let engine = engine(config)?;
+                let report = runtime.block_on(async {
+                    let database = Database::open(config, |line| eprintln!("{line}")).await?;
+                    let report = knowledge::evaluate(&database.pool, &engine, &rows).await;
+                    database.close().await;
+                    report.map_err(Failure::from)
+                })?;
+                output.write(&report)?;
+            }
+            Self::Dialogue { scenarios: files, simulate: None, .. } => {
+                let mut scenarios = Vec::new();
+                for file in files {
+                    let mut text = String::new();
+                    open(Some(&file))?.read_to_string(&mut text)?;
+                    let read = read_scenarios(&text).map_err(|problem| Failure::new(problem).at(file.display()))?;
+                    scenarios.extend(read);
+                }
                 let engine = engine(config)?;
                 let report = runtime.block_on(async {
                     let knowledge = articles::knowledge(&engine).await?;
                     let today = Utc::now().date_naive();
-                    let report = evaluate(engine.dialogue(), &engine, &knowledge, &scenarios, today).await;
+                    let report = evaluate(&engine.dialogue(), &engine, &knowledge, &scenarios, today).await;
                     report.map_err(|error| Failure::new(error.to_string()))
                 })?;
                 output.write(&report)?;
+            }
+            Self::Dialogue { simulate: Some(runs), seed, .. } => {
+                let engine = engine(config)?;
+                let found = runtime.block_on(async {
+                    let knowledge = articles::knowledge(&engine).await?;
+                    let today = Utc::now().date_naive();
+                    let tell = |number| {
+                        if number % 500 == 0 {
+                            eprintln!("{number} of {runs} conversations");
+                        }
+                    };
+                    let found = simulate(&engine.dialogue(), &engine, &knowledge, runs, seed, today, tell).await;
+                    found.map_err(|error| Failure::new(error.to_string()))
+                })?;
+                output.write(&found)?;
             }
         }
         output.finish()

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use actix_web::web;
+use candor_engine::dialogue::Refreshed;
 use candor_engine::{Engine, Options};
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -17,6 +18,9 @@ use super::Failure;
 
 /// Jobs that still run at the end get this long.
 const JOBS_END_WITHIN: Duration = Duration::from_secs(10);
+
+/// How soon a changed flow is in force.
+const FLOWS_ARE_LOOKED_AT_EVERY: Duration = Duration::from_secs(2);
 
 /// Start the program (the default).
 ///
@@ -66,7 +70,7 @@ impl Serve {
         start: Instant,
         told: &mut ToldToStop,
     ) -> Result<(), Failure> {
-        let options = Options { weights: config.weights.clone(), ..Options::default() };
+        let options = Options { weights: config.weights.clone(), flows: config.engine.flows.clone(), ..Options::default() };
         let engine = tokio::task::spawn_blocking(move || Engine::load(&options)).await??;
         tell("Models loaded");
 
@@ -80,6 +84,7 @@ impl Serve {
         }
         crate::applications::retention::schedule(&app.db).await?;
         let worker = jobs::start(app.clone(), handlers());
+        let flows = app.config.engine.flows.is_some().then(|| tokio::spawn(follow_flows(app.engine.clone())));
         let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
         let server = serve(app.clone(), listener, threads)?;
         let handle = server.handle();
@@ -87,6 +92,9 @@ impl Serve {
         announce(&app, start).await?;
 
         told.wait().await;
+        if let Some(flows) = flows {
+            flows.abort();
+        }
         tell("Stopping: requests that are under way are finished");
         tokio::spawn(told.end_at_once());
         app.live.close();
@@ -94,6 +102,22 @@ impl Serve {
         serving.await??;
         worker.stop(JOBS_END_WITHIN).await;
         Ok(())
+    }
+}
+
+/// Takes changed flows into use; what can not be used is logged with file and line, and changes nothing.
+async fn follow_flows(engine: Engine) {
+    let mut again = tokio::time::interval(FLOWS_ARE_LOOKED_AT_EVERY);
+    loop {
+        again.tick().await;
+        let look = engine.clone();
+        match tokio::task::spawn_blocking(move || look.flows().refresh()).await {
+            Ok(Refreshed::Changed) => tracing::info!("the dialogue's flows have changed and are in force"),
+            Ok(Refreshed::Refused(problem)) => {
+                tracing::error!(%problem, "the dialogue's changed flows can not be used; those before stay in force");
+            }
+            Ok(Refreshed::Unchanged) | Err(_) => {}
+        }
     }
 }
 

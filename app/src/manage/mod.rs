@@ -1,8 +1,10 @@
-//! What managers keep: people, programs with access, articles, canned responses, sessions.
+//! What managers keep: people, programs with access, articles, flows, canned responses, sessions.
 
 mod articles;
 mod canned;
 mod clients;
+mod flow_diagram;
+mod flows;
 mod people;
 mod sessions;
 mod start;
@@ -30,6 +32,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/manage/articles/new", web::get().to(articles::new))
         .route("/manage/articles/{slug}", web::get().to(articles::edit))
         .route("/manage/articles/{slug}", web::post().to(articles::save))
+        .route("/manage/flows", web::get().to(flows::list))
+        .route("/manage/flows/{name}", web::get().to(flows::one))
         .route("/manage/canned", web::get().to(canned::list))
         .route("/manage/canned", web::post().to(canned::add))
         .route("/manage/canned/{shortcut}", web::get().to(canned::edit))

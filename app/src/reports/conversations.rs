@@ -26,7 +26,8 @@ async fn days(db: &PgPool, days: i32) -> Result<Vec<Day>> {
              select c.resolved_at::date as day,
                     not exists (select 1 from messages m where m.conversation_id = c.id
                                 and (m.author = 'agent' or m.action->>'type' = 'hand_off')) as contained,
-                    (c.csat >= 4 or (c.csat is null and c.resolved_by = 'customer'))
+                    (c.csat >= 4 or (c.csat is null and (c.resolved_by = 'customer' or exists (
+                        select 1 from messages m where m.conversation_id = c.id and m.action->>'type' = 'act'))))
                     and not exists (select 1 from conversations again
                                     where again.id <> c.id and again.intent = c.intent
                                       and (again.customer_id = c.customer_id or again.visitor_hash = c.visitor_hash)
@@ -88,8 +89,9 @@ pub(super) async fn outcomes(db: &PgPool, period: i32) -> Result<[Report; 2]> {
         daily(
             "verified-resolution",
             "Verified resolution",
-            "Ended conversations whose customer rated 4 or 5, or ended it without a rating, and did not come back \
-             with the same intent within 7 days. The last 7 days can still change.",
+            "Ended conversations whose customer rated 4 or 5, or gave no rating but ended it or had something done that \
+             the records show, and did not come back with the same intent within 7 days. The last 7 days can still \
+             change.",
             &days,
             |day| day.verified,
         ),
@@ -141,6 +143,62 @@ pub(super) async fn hand_offs(db: &PgPool, period: i32) -> Result<Report> {
                     Cell::Text(words(&row.reason)),
                     Cell::Count(row.conversations),
                     Cell::Share(share(row.conversations, started.started)),
+                ]
+            })
+            .collect(),
+    })
+}
+
+/// How much the mood must change between the first and the last message to count; it runs from -1 to 1.
+pub(super) const CHANGE: f64 = 0.25;
+
+/// How customers sounded at the beginning and at the end.
+pub(super) async fn moods(db: &PgPool, period: i32) -> Result<Report> {
+    let rows = sqlx::query!(
+        r#"with scored as (
+             select m.conversation_id, m.seq, (m.understanding->>'sentiment_score')::float8 as score
+             from messages m join conversations c on c.id = m.conversation_id
+             where c.status = 'resolved' and c.resolved_at >= current_date - $1::int
+               and m.understanding->>'sentiment_score' is not null),
+           ends as (
+             select conversation_id, (array_agg(score order by seq))[1] as first,
+                    (array_agg(score order by seq desc))[1] as last
+             from scored group by conversation_id having count(*) >= 2),
+           places (place, change) as (values (1, 'better'), (2, 'about the same'), (3, 'worse'))
+           select p.change as "change!", count(e.conversation_id) as "count!", avg(e.first)::float8 as first,
+                  avg(e.last)::float8 as last
+           from places p left join ends e on p.place =
+                case when e.last - e.first > $2 then 1 when e.first - e.last > $2 then 3 else 2 end
+           group by p.place, p.change order by p.place"#,
+        period,
+        CHANGE,
+    )
+    .fetch_all(db)
+    .await?;
+    let all: i64 = rows.iter().map(|row| row.count).sum();
+    let better: i64 = rows.iter().filter(|row| row.change == "better").map(|row| row.count).sum();
+    Ok(Report {
+        name: "mood",
+        title: "Mood, first to last message",
+        about: "Ended conversations of two messages or more: how the customer's last message sounds beside the first. \
+                The mood runs from -1 to 1; a change of a quarter counts.",
+        figure: share(better, all).map(|share| (format!("{:.1} %", share * 100.0), format!("better at the end, of {all}"))),
+        plot: Plot::bars(
+            "mood",
+            "Mood at the end beside the beginning",
+            rows.iter().map(|row| (row.change.clone(), length(row.count), row.count.to_string())).collect(),
+        ),
+        head: vec!["At the end", "Conversations", "Share", "First message", "Last message"],
+        rows: rows
+            .iter()
+            .filter(|_| all > 0)
+            .map(|row| {
+                vec![
+                    Cell::Text(row.change.clone()),
+                    Cell::Count(row.count),
+                    Cell::Share(share(row.count, all)),
+                    Cell::Mean(row.first),
+                    Cell::Mean(row.last),
                 ]
             })
             .collect(),

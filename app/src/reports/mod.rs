@@ -4,6 +4,7 @@
 //! it only ever reads.
 
 mod attention;
+mod behind;
 mod conversations;
 mod credit;
 mod page;
@@ -14,9 +15,10 @@ use actix_web::web;
 
 pub use attention::{Attention, attention};
 
-/// `/manage/reports` and each report as CSV.
+/// `/manage/reports`, each report as CSV, and the conversations behind it.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/manage/reports", web::get().to(page::page))
-        .route("/manage/reports/{name}.csv", web::get().to(page::csv));
+        .route("/manage/reports/{name}.csv", web::get().to(page::csv))
+        .route("/manage/reports/{name}/conversations", web::get().to(behind::page));
 }

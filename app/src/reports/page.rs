@@ -35,7 +35,7 @@ pub(super) struct Period {
 
 impl Period {
     /// Days back from today; an unknown number means 30.
-    fn days(&self) -> i32 {
+    pub(super) fn days(&self) -> i32 {
         self.days.filter(|days| PERIODS.contains(days)).unwrap_or(30)
     }
 }
@@ -46,6 +46,7 @@ async fn all(db: &PgPool, days: i32) -> Result<Vec<Report>> {
         contained,
         verified,
         conversations::hand_offs(db, days).await?,
+        conversations::moods(db, days).await?,
         conversations::satisfaction(db, days).await?,
         conversations::first_responses(db, days).await?,
         conversations::intents(db, days).await?,

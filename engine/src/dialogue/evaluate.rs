@@ -11,9 +11,10 @@ use serde_json::Value as Json;
 
 use super::action::Action;
 use super::knowledge::Knowledge;
-use super::manager::{Input, Manager};
+use super::manager::{Input, Manager, Turn};
 use super::memory::MemoryBank;
 use super::state::State;
+use super::watch::{Remembering, Watch, holds, share};
 use crate::understanding::{self, Understanding};
 
 /// What understands the customer's words during an evaluation.
@@ -51,6 +52,9 @@ pub struct ScenarioTurn {
     /// The value of a button that was pressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choice: Option<String>,
+    /// Whether the customer wrote nothing for a while instead; `user` is empty then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub silence: bool,
     /// The intent a good encoder would name. Used only where no encoder runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intent: Option<String>,
@@ -144,6 +148,7 @@ pub async fn evaluate(
     today: NaiveDate,
 ) -> Result<Report, Box<dyn std::error::Error + Send + Sync>> {
     let mut tally = Tally::default();
+    let understand = &Remembering::new(understand);
     for scenario in scenarios {
         Conversation::new(manager, understand, knowledge, scenario, today).run(&mut tally).await?;
     }
@@ -177,11 +182,6 @@ impl Tally {
     }
 }
 
-fn share(part: usize, whole: usize) -> f64 {
-    let count = |of: usize| f64::from(u32::try_from(of).unwrap_or(u32::MAX));
-    if whole == 0 { 1.0 } else { count(part) / count(whole) }
-}
-
 struct Conversation<'a> {
     manager: &'a Manager,
     understand: &'a dyn Understand,
@@ -189,11 +189,7 @@ struct Conversation<'a> {
     scenario: &'a Scenario,
     today: NaiveDate,
     bank: MemoryBank,
-    /// What no reply may hold before identification, unless the customer said it.
-    secrets: Vec<String>,
-    written: String,
-    operations: Vec<Json>,
-    handed_off: Option<String>,
+    watch: Watch,
 }
 
 impl<'a> Conversation<'a> {
@@ -205,78 +201,57 @@ impl<'a> Conversation<'a> {
         today: NaiveDate,
     ) -> Self {
         let bank = MemoryBank::demonstration(today);
-        let secrets = bank.secrets();
-        Self {
-            manager,
-            understand,
-            knowledge,
-            scenario,
-            today,
-            bank,
-            secrets,
-            written: String::new(),
-            operations: Vec::new(),
-            handed_off: None,
-        }
+        let watch = Watch::new(&bank);
+        Self { manager, understand, knowledge, scenario, today, bank, watch }
     }
 
     async fn run(mut self, tally: &mut Tally) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let mut state = State::default();
         for (at, turn) in self.scenario.turns.iter().enumerate() {
-            let whole = self.understand.understand(&turn.user).await?;
-            let mut parts = Vec::new();
-            for clause in self.manager.clauses(&turn.user) {
-                parts.push(self.understand.understand(clause).await?);
-            }
-            let input = Input {
-                text: &turn.user,
-                seq: i64::try_from(at).unwrap_or(i64::MAX).saturating_mul(2).saturating_add(1),
-                understanding: &whole,
-                parts: &parts,
-                today: self.today,
-                choice: turn.choice.as_deref(),
-            };
+            let seq = i64::try_from(at).unwrap_or(i64::MAX).saturating_mul(2).saturating_add(1);
             let known_before = state.identified.is_some();
-            let next = self.manager.next(state, input, &self.bank, self.knowledge).await?;
+            let next = if turn.silence {
+                match self.manager.silence(state.clone(), seq, self.today, &self.bank, self.knowledge).await? {
+                    Some(next) => next,
+                    None => Turn { state, actions: Vec::new() },
+                }
+            } else {
+                self.answer(state, turn, seq).await?
+            };
             state = next.state;
-            self.written.push_str(&turn.user);
-            self.written.push('\n');
+            self.watch.hear(&turn.user);
             let known = known_before || state.identified.is_some();
-            self.record(&next.actions, known, tally);
+            for secret in self.watch.see(&next.actions, known) {
+                tally.disclosures += 1;
+                let problem = format!("'{secret}' was disclosed before identification");
+                tally.failures.push(self.failure(at + 1, &turn.user, problem, &next.actions));
+            }
             self.compare(at + 1, turn, &state, &next.actions, tally);
         }
         self.conclude(&state, tally);
         Ok(())
     }
 
-    fn record(&mut self, actions: &[Action], known: bool, tally: &mut Tally) {
-        for action in actions {
-            match action {
-                Action::Act { operation, .. } => {
-                    self.operations.push(serde_json::to_value(operation).unwrap_or_default())
-                }
-                Action::HandOff { reason, .. } => self.handed_off = Some(reason.as_str().to_owned()),
-                Action::Say { citations, .. } if !citations.is_empty() => continue,
-                _ => {}
-            }
-            if !known && let Some(secret) = self.disclosed(action) {
-                tally.disclosures += 1;
-                let problem = format!("'{secret}' was disclosed before identification");
-                tally.failures.push(self.failure(0, "", problem, actions));
-            }
+    async fn answer(
+        &self,
+        state: State,
+        turn: &ScenarioTurn,
+        seq: i64,
+    ) -> Result<Turn, Box<dyn std::error::Error + Send + Sync>> {
+        let whole = self.understand.understand(&turn.user).await?;
+        let mut parts = Vec::new();
+        for clause in self.manager.clauses(&turn.user) {
+            parts.push(self.understand.understand(clause).await?);
         }
-    }
-
-    fn disclosed(&self, action: &Action) -> Option<&String> {
-        let mut texts = vec![action.text().to_owned()];
-        texts.extend(action.choices().iter().flat_map(|choice| [choice.label.clone(), choice.value.clone()]));
-        if let Action::Ask { summary: Some(card), .. } = action {
-            texts.extend(card.rows.iter().map(|row| row.value.clone()));
-        }
-        let written = self.written.to_lowercase();
-        self.secrets.iter().find(|secret| {
-            texts.iter().any(|text| text.contains(secret.as_str())) && !written.contains(&secret.to_lowercase())
-        })
+        let input = Input {
+            text: &turn.user,
+            seq,
+            understanding: &whole,
+            parts: &parts,
+            today: self.today,
+            choice: turn.choice.as_deref(),
+        };
+        Ok(self.manager.next(state, input, &self.bank, self.knowledge).await?)
     }
 
     fn compare(&self, at: usize, turn: &ScenarioTurn, state: &State, actions: &[Action], tally: &mut Tally) {
@@ -312,6 +287,7 @@ impl<'a> Conversation<'a> {
         let outcome = &self.scenario.outcome;
         let mut problems = Vec::new();
         let wrong: Vec<&Json> = self
+            .watch
             .operations
             .iter()
             .enumerate()
@@ -322,11 +298,11 @@ impl<'a> Conversation<'a> {
         for done in &wrong {
             problems.push(format!("wrong operation {done}"));
         }
-        if self.operations.len() < outcome.operations.len() {
-            problems.push(format!("{} of {} operations performed", self.operations.len(), outcome.operations.len()));
+        if self.watch.operations.len() < outcome.operations.len() {
+            problems.push(format!("{} of {} operations performed", self.watch.operations.len(), outcome.operations.len()));
         }
-        if self.handed_off != outcome.hand_off {
-            problems.push(format!("hand-over {:?} instead of {:?}", self.handed_off, outcome.hand_off));
+        if self.watch.handed_off != outcome.hand_off {
+            problems.push(format!("hand-over {:?} instead of {:?}", self.watch.handed_off, outcome.hand_off));
         }
         let running = state.flow().filter(|_| !state.handed_off);
         if running != outcome.running.as_deref() {
@@ -364,16 +340,6 @@ fn slots_differ(expected: &BTreeMap<String, String>, filled: &BTreeMap<String, S
     let base = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
     let extra = filled.keys().find(|name| !expected.keys().any(|wanted| base(wanted) == base(name)));
     extra.map(|name| format!("slot {name} is filled, which was not expected"))
-}
-
-/// Whether a value holds everything that another one asks of it.
-fn holds(value: &Json, wanted: &Json) -> bool {
-    match (value, wanted) {
-        (Json::Object(value), Json::Object(wanted)) => {
-            wanted.iter().all(|(name, wanted)| value.get(name).is_some_and(|value| holds(value, wanted)))
-        }
-        (value, wanted) => value == wanted,
-    }
 }
 
 fn is(action: &Action, expected: &str) -> bool {

@@ -97,6 +97,10 @@ const CANCEL: &[&str] = &[
     "stop it",
     "stop that",
     "stop this",
+    "stop this process",
+    "stop the current process",
+    "end this process",
+    "end the current process",
     "abort",
     "quit",
     "leave it",
@@ -513,6 +517,7 @@ pub(super) fn cancels(text: &str) -> bool {
                             | "about"
                             | "mind"
                             | "changed"
+                            | "my"
                             | "have"
                             | "i've"
                             | "found"
@@ -587,7 +592,8 @@ pub(super) fn wants_person(text: &str) -> bool {
         ],
     );
     (strong && words.len() <= 12)
-        || (words.len() <= 3 && !words.iter().any(|word| word.text == "someone" || word.text == "somebody"))
+        || (words.len() <= 3
+            && !words.iter().any(|word| matches!(word.text.as_str(), "someone" | "somebody" | "i'm" | "im")))
         || (any(&words, REACH) && reaches_person(&words))
 }
 
@@ -611,6 +617,21 @@ pub(super) fn corrects(text: &str) -> bool {
     let words = words(text);
     let words = skip_interjections(&words);
     begins(words, &["no", "nope"]).is_some_and(|length| words.len() > length) || any(words, FIXING)
+}
+
+/// Whether a clause speaks of something named before it: "is it lost?", "I would pay it back over three years".
+pub(super) fn refers_back(text: &str) -> bool {
+    let words = words(text);
+    words.len() <= 9 && words.iter().any(|word| matches!(word.text.as_str(), "it" | "it's" | "them"))
+}
+
+/// A short correction that begins as one, while one's own words are asked for: "wait, the street is wrong".
+pub(super) fn puts_right(text: &str) -> bool {
+    let words = words(text);
+    let words = skip_interjections(&words);
+    words.len() <= 10
+        && begins(words, &["no", "sorry", "wait", "actually", "oops", "i meant", "i mean", "correction", "hold on"])
+            .is_some_and(|length| words.len() > length)
 }
 
 /// A wish to have something undone that was done.
@@ -912,6 +933,7 @@ mod tests {
             "someone stole my card",
             "someone used my card, I want it blocked",
             "I don't want to talk to a human",
+            "I'm an employee",
         ] {
             assert!(!wants_person(other), "{other}");
         }

@@ -12,9 +12,10 @@ use super::clauses;
 use super::exchange::Exchange;
 use super::flow::{self, Does, Flow, FlowError, TALK_TO_HUMAN};
 use super::knowledge::Knowledge;
+use super::language::Phrasebook;
 use super::state::State;
 use super::words::Words;
-use crate::understanding::Understanding;
+use crate::understanding::{Sentiment, Understanding};
 
 /// A customer's message with what the engine understood of it.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +61,7 @@ pub enum Error {
 pub struct Manager {
     flows: Arc<[Flow]>,
     pub(super) words: Arc<Words>,
+    pub(super) chinese: Arc<Phrasebook>,
 }
 
 impl Manager {
@@ -80,7 +82,7 @@ impl Manager {
     }
 
     fn new(flows: Vec<Flow>) -> Result<Self, FlowError> {
-        Ok(Self { flows: flows.into(), words: Arc::new(Words::shipped()?) })
+        Ok(Self { flows: flows.into(), words: Arc::new(Words::shipped()?), chinese: Arc::new(Phrasebook::chinese()?) })
     }
 
     /// The first words of every conversation: that it is an AI, and that a person is available at any time
@@ -135,6 +137,27 @@ impl Manager {
         Ok(Exchange::new(self, state, input, bank, knowledge).take().await?)
     }
 
+    /// What the assistant says when the customer has written nothing for a while: once the question that waits, once
+    /// more that nothing is lost. `None` where there is nothing to say. Whatever was asked stays asked.
+    ///
+    /// # Errors
+    /// As [`Manager::next`].
+    pub async fn silence(
+        &self,
+        state: State,
+        seq: i64,
+        today: NaiveDate,
+        bank: &dyn Bank,
+        knowledge: &dyn Knowledge,
+    ) -> Result<Option<Turn>, Error> {
+        if let Some(gone) = state.flows().find(|name| self.flow(name).is_none()) {
+            return Err(Error::State(gone.to_owned()));
+        }
+        let unsaid = nothing_said();
+        let input = Input { text: "", seq, understanding: &unsaid, parts: &[], today, choice: None };
+        Ok(Exchange::new(self, state, input, bank, knowledge).remind().await?)
+    }
+
     pub(super) fn by_intent(&self, intent: &str) -> Option<&Flow> {
         self.flows.iter().find(|flow| flow.intents.iter().any(|one| one == intent))
     }
@@ -164,6 +187,7 @@ impl Manager {
     /// Every text that flows and manager say by themselves.
     pub(super) fn own_texts(&self, mut each: impl FnMut(&str)) {
         each(&self.words.greeting);
+        self.chinese.texts().for_each(&mut each);
         for flow in self.flows.iter() {
             flow.opening.iter().for_each(|text| each(text));
             for slot in &flow.slots {
@@ -183,5 +207,21 @@ impl Manager {
                 }
             }
         }
+    }
+}
+
+/// What is understood of a silence.
+fn nothing_said() -> Understanding {
+    Understanding {
+        text: String::new(),
+        intent: String::new(),
+        confidence: 0.0,
+        in_scope: false,
+        sentiment: Sentiment::Neutral,
+        sentiment_score: 0.0,
+        entities: Vec::new(),
+        alternatives: Vec::new(),
+        embedding: Vec::new(),
+        model_version: String::new(),
     }
 }

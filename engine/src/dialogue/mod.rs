@@ -11,6 +11,7 @@ mod bank;
 mod clauses;
 mod exchange;
 mod knowledge;
+mod language;
 mod lexicon;
 mod manager;
 #[cfg(test)]
@@ -23,18 +24,22 @@ mod state;
 mod summary;
 #[cfg(test)]
 mod walk_test;
+mod watch;
 mod words;
 
 pub mod evaluate;
 pub mod flow;
+mod flows;
 pub mod memory;
 pub mod saying;
+pub mod simulate;
 
 pub use action::{Action, Choice, Citation, HandOffReason, SummaryCard, SummaryRow};
 pub use bank::{
     Account, AccountKind, ApplicationStatus, Bank, BankError, Card, CardStatus, Customer, CustomerId, IdentityClaim,
     LoanApplication, Payment, PaymentFilter, PaymentStatus, Receipt, Refusal, Who,
 };
+pub use flows::{Flows, Refreshed};
 pub use knowledge::{Knowledge, Passage};
 pub use manager::{Error, Input, Manager, Turn};
 pub use money::Money;

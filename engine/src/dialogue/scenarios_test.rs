@@ -8,6 +8,7 @@ use chrono::NaiveDate;
 use super::evaluate::{Scenario, Understand, evaluate, read_scenarios};
 use super::manager::Manager;
 use super::memory::MemoryKnowledge;
+use super::simulate::simulate;
 use crate::understanding::{Error, Sentiment, Understanding};
 
 /// Says what the scenario says about a message, and nothing about any other text.
@@ -88,4 +89,48 @@ async fn every_scenario_reaches_its_outcome() {
     );
     assert!(report.scenarios >= 60);
     assert_eq!((report.wrong_actions, report.disclosures), (0, 0));
+}
+
+/// The passages of the shipped articles with their embeddings.
+async fn embedded_articles(engine: &crate::Engine) -> MemoryKnowledge {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../app/demo/articles");
+    let mut knowledge = MemoryKnowledge::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        for passage in MemoryKnowledge::passages(&std::fs::read_to_string(entry.unwrap().path()).unwrap()) {
+            let words = format!("{}: {}. {}", passage.title, passage.heading, passage.text);
+            knowledge.add(passage, engine.embed(&words).await.unwrap());
+        }
+    }
+    knowledge
+}
+
+#[tokio::test]
+async fn real_and_simulated_customers_reach_their_outcome_with_the_shipped_encoder() {
+    let engine = crate::Engine::load(&crate::Options::default()).unwrap();
+    let knowledge = embedded_articles(&engine).await;
+    let manager = engine.dialogue();
+    let scenarios = read_scenarios(include_str!("../../../tests/dialogue/customers.jsonl")).unwrap();
+    let report = evaluate(&manager, &engine, &knowledge, &scenarios, today()).await.unwrap();
+    assert_eq!((report.wrong_actions, report.disclosures), (0, 0), "{:#?}", report.failures);
+    assert!(report.outcomes >= 0.97, "{}: {:#?}", report.outcomes, report.failures);
+    assert!(report.joint_slot_accuracy >= 0.95, "{}: {:#?}", report.joint_slot_accuracy, report.failures);
+    assert!(report.scenarios >= 200);
+
+    let found = simulate(&manager, &engine, &knowledge, 100, 1, today(), |_| {}).await.unwrap();
+    assert_eq!((found.wrong_actions, found.disclosures), (0, 0), "{:#?}", found.failures);
+    assert!(found.outcomes >= 0.93, "{}: {:#?}", found.outcomes, found.failures);
+    assert!(found.joint_slot_accuracy >= 0.93, "{}: {:#?}", found.joint_slot_accuracy, found.failures);
+}
+
+#[tokio::test]
+async fn the_same_seed_makes_the_same_conversations() {
+    let scenarios = read_scenarios(include_str!("../../../tests/dialogue/scenarios.jsonl")).unwrap();
+    let (manager, knowledge, scripted) = (Manager::shipped().unwrap(), articles(), Scripted::of(&scenarios));
+    let run = async |seed| {
+        let found = simulate(&manager, &scripted, &knowledge, 30, seed, today(), |_| {}).await.unwrap();
+        serde_json::to_string(&found).unwrap()
+    };
+    let first = run(7).await;
+    assert_eq!(first, run(7).await);
+    assert_ne!(first, run(8).await);
 }

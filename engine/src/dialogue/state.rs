@@ -35,6 +35,8 @@ pub struct State {
     pub(super) attempts: u8,
     /// Messages with abuse.
     pub(super) insults: u8,
+    /// Silences of the customer since their last message that were noticed.
+    pub(super) silences: u8,
     /// Sentiment of the last messages, oldest first.
     pub(super) mood: VecDeque<f32>,
     /// Whether a person was offered because of the mood.
@@ -168,6 +170,7 @@ impl State {
         self.failures = 0;
         self.attempts = 0;
         self.insults = 0;
+        self.silences = 0;
         self.consoled = false;
         self.last_done = None;
         self.mood.clear();

@@ -35,12 +35,12 @@ pub(super) struct Words {
     pub(super) hand_off_needs_person: String,
     pub(super) hand_off_out_of_scope: String,
     pub(super) waiting: String,
+    pub(super) still_there: String,
+    pub(super) left_open: String,
     pub(super) sorry: String,
     pub(super) unhappy: String,
     pub(super) not_matched: String,
     pub(super) identified: String,
-    pub(super) chinese: String,
-    pub(super) chinese_person: String,
 }
 
 impl Words {

@@ -222,3 +222,104 @@ async fn containment_and_verified_resolution_are_counted_apart() {
     assert!(page.contains("75.0 %") && page.contains("<title id=\"containment-title\">Contained</title>"));
     assert_eq!(manager.get("/manage/reports/nothing.csv").await.status(), 404);
 }
+
+#[tokio::test]
+async fn flows_are_shown_with_diagram_and_tables() {
+    let app = candor_tests::spawn().await;
+    let manager = app.sign_in(Role::Manager).await;
+    let list = manager.page("/manage/flows").await;
+    assert!(list.contains("href=\"/manage/flows/block_card\"") && list.contains("order a new card"), "{list}");
+    let flow = manager.page("/manage/flows/block_card").await;
+    for part in [
+        "<svg class=\"flow-diagram\"",
+        "only if reason is misused or stolen",
+        "Runs only for a customer who has been identified.",
+        "May block a card, after the customer has read a summary and said yes.",
+        "one of: I lost it, It was stolen, Someone used it",
+    ] {
+        assert!(flow.contains(part), "no {part} in {flow}");
+    }
+    assert_eq!(manager.get("/manage/flows/nothing").await.status(), 404);
+    let agent = app.sign_in(Role::Agent).await;
+    assert_eq!(agent.get("/manage/flows").await.status(), 403);
+}
+
+#[tokio::test]
+async fn each_figure_shows_the_conversations_behind_it() {
+    let app = candor_tests::spawn().await;
+    let manager = app.sign_in(Role::Manager).await;
+    let agent = app.sign_in(Role::Agent).await.person;
+    ended_conversation(&app, None, "assistant", None).await; // contained, nothing says it helped
+    ended_conversation(&app, None, "customer", Some(5)).await; // contained and verified
+    ended_conversation(&app, agent, "agent", Some(4)).await; // a person, verified
+    // The records show what was done: verified although the customer said nothing.
+    sqlx::query(
+        "update messages set action = '{\"type\": \"act\"}' where author = 'assistant' and conversation_id =
+           (select id from conversations where resolved_by = 'assistant')",
+    )
+    .execute(&app.db)
+    .await
+    .unwrap();
+    sqlx::query(
+        "update messages set understanding = jsonb_build_object('sentiment_score', case seq when 1 then -0.8 else 0.6 end)
+         where author in ('customer', 'assistant') and conversation_id =
+           (select id from conversations where csat = 5)",
+    )
+    .execute(&app.db)
+    .await
+    .unwrap();
+
+    let behind = async |name: &str| manager.page(&format!("/manage/reports/{name}/conversations?days=7")).await;
+    assert!(behind("containment").await.contains("2 of 3 listed"));
+    let verified = behind("verified-resolution").await;
+    assert!(verified.contains("3 of 3 listed") && verified.contains("done in the records"), "{verified}");
+    assert!(behind("hand-off").await.contains("1 of 3 listed"));
+    let mood = behind("mood").await;
+    assert!(mood.contains("1 of 1 listed") && mood.contains("-0.80") && mood.contains("+0.60"), "{mood}");
+    assert!(behind("satisfaction").await.contains("2 of 3 listed"));
+    assert_eq!(manager.get("/manage/reports/intents/conversations").await.status(), 404);
+    let csv = manager.page("/manage/reports/mood.csv?days=7").await;
+    assert!(csv.contains("better,1,1.0000,-0.8000,0.6000"), "{csv}");
+    let reports = manager.page("/manage/reports?days=7").await;
+    assert!(reports.contains("/manage/reports/verified-resolution/conversations?days=7"));
+}
+
+#[tokio::test]
+async fn an_article_is_drafted_from_a_resolved_conversation_and_published_by_a_manager() {
+    let app = candor_tests::spawn().await;
+    let (agent, manager) = (app.sign_in(Role::Agent).await, app.sign_in(Role::Manager).await);
+    ended_conversation(&app, agent.person, "agent", Some(5)).await;
+    ended_conversation(&app, None, "assistant", None).await;
+    sqlx::query("update messages set text = 'Can I bring my dog to the branch? Write to me@post.example' where author = 'customer'")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    sqlx::query("update messages set text = 'Yes, dogs are welcome. Your number is C-10023.' where author = 'agent'")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    let number = async |csat: &str| -> i64 {
+        sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select number from conversations where csat {csat}")))
+            .fetch_one(&app.db)
+            .await
+            .unwrap()
+    };
+    let with_person = number("= 5").await;
+    let drafted = agent.post_form(&format!("/desk/{with_person}/article"), &[("query", "")]).await;
+    assert_eq!(drafted.status(), 303);
+    assert_eq!(last_entry(&app).await.0, "article.drafted");
+    let slug = format!("conversation-{with_person}");
+    assert_eq!(app.visitor().get(&format!("/help/{slug}")).await.status(), 404, "customers do not see a draft");
+    let page = manager.page(&format!("/manage/articles/{slug}")).await;
+    assert!(page.contains("dogs are welcome") && page.contains("my dog"), "{page}");
+    assert!(!page.contains("C-10023") && !page.contains("me@post.example"), "particulars are left out: {page}");
+    let form = [("title", "Dogs"), ("tags", ""), ("body", "## Can I bring my dog?\n\nYes."), ("go", "publish")];
+    assert_eq!(manager.post_form(&format!("/manage/articles/{slug}"), &form).await.status(), 303);
+    assert!(app.visitor().page(&format!("/help/{slug}")).await.contains("Yes."));
+    // Drafting again does not write over what was published.
+    agent.post_form(&format!("/desk/{with_person}/article"), &[("query", "")]).await;
+    assert!(app.visitor().page(&format!("/help/{slug}")).await.contains("Yes."));
+
+    let without = number("is null").await;
+    assert_eq!(agent.post_form(&format!("/desk/{without}/article"), &[("query", "")]).await.status(), 409);
+}

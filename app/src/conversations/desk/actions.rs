@@ -24,7 +24,7 @@ use super::{enter, leave};
 #[serde(default)]
 pub(super) struct StepForm {
     /// The list's query string, to come back to it.
-    query: String,
+    pub(super) query: String,
     /// To whom it is assigned.
     to: String,
 }
@@ -181,7 +181,7 @@ fn filter(query: &str) -> Filter {
 }
 
 /// Back to the list with the conversation open.
-fn go_on(number: Option<i64>, query: &str, done: &str) -> HttpResponse {
+pub(super) fn go_on(number: Option<i64>, query: &str, done: &str) -> HttpResponse {
     let mut address = number.map_or_else(|| "/desk".to_owned(), |number| format!("/desk/{number}"));
     address.push('?');
     // Through the filter, so that a form can not send the browser anywhere else.

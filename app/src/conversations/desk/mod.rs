@@ -5,6 +5,7 @@
 //! and inserting are added by `static/desk.js`.
 
 mod actions;
+mod article;
 mod assignment;
 mod canned;
 mod compose;
@@ -41,6 +42,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .route(r"/{number:\d+}/person", web::get().to(person_page))
             .route(r"/{number:\d+}/compose", web::post().to(actions::compose))
             .route(r"/{number:\d+}/presence", web::post().to(actions::presence))
+            .route(r"/{number:\d+}/article", web::post().to(article::draft))
             .route(r"/{number:\d+}/{step}", web::post().to(actions::step)),
     );
 }

@@ -130,8 +130,8 @@ async fn next_step(
     let suggestion = match (cited, turn.state.flow()) {
         (Some(cited), _) => article(&cited.article_slug, &cited.title, text),
         (None, Some(flow)) => {
-            let flows = app.engine.dialogue().flows();
-            let title = flows.iter().find(|known| known.name == flow).map_or(flow, |known| known.title.as_str());
+            let manager = app.engine.dialogue();
+            let title = manager.flow(flow).map_or(flow, |known| known.title.as_str());
             Suggestion {
                 kind: "flow",
                 source: flow.to_owned(),

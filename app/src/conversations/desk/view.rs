@@ -65,6 +65,7 @@ impl Notice {
             "handed-back" => "The AI assistant answers again.",
             "released" => "Released. It waits for a colleague.",
             "assigned" => "Assigned.",
+            "drafted" => "Drafted as an article. A manager reads and publishes it.",
             "nobody-waits" => "Nobody is waiting for a person.",
             _ => return None,
         };

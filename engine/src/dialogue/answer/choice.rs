@@ -4,9 +4,10 @@ use super::Found;
 use super::words::{Word, find_phrase};
 use crate::dialogue::flow::SlotChoice;
 
-/// The only choice whose words occur. Of two that overlap, the longer phrase counts ("self employed" over "employed").
-pub(in crate::dialogue) fn one_of(words: &[Word], choices: &[SlotChoice]) -> Option<Found> {
-    let mut best: Option<(usize, Found)> = None;
+/// The only choice whose words occur. Of two that overlap, the longer phrase counts ("self employed" over "employed");
+/// of two apart, the longer one where the customer was asked for it, neither where it was overheard.
+pub(in crate::dialogue) fn one_of(words: &[Word], choices: &[SlotChoice], asked: bool) -> Option<Found> {
+    let mut best: Option<Found> = None;
     let mut tie = false;
     for choice in choices {
         let longest = choice
@@ -16,17 +17,19 @@ pub(in crate::dialogue) fn one_of(words: &[Word], choices: &[SlotChoice]) -> Opt
             .filter_map(|phrase| find_phrase(words, phrase))
             .max_by_key(|span| span.len());
         let Some(span) = longest else { continue };
-        let found = Found::new(choice.value.clone(), choice.label.clone(), span.clone());
-        match &best {
-            Some((length, _)) if *length > span.len() => {}
-            Some((length, _)) if *length == span.len() => tie = true,
-            _ => {
-                tie = false;
-                best = Some((span.len(), found));
-            }
+        let Some(before) = &best else {
+            best = Some(Found::new(choice.value.clone(), choice.label.clone(), span));
+            continue;
+        };
+        let apart = before.span.end <= span.start || span.end <= before.span.start;
+        if before.span.len() == span.len() || (apart && !asked) {
+            tie = true;
+        } else if before.span.len() < span.len() {
+            tie = false;
+            best = Some(Found::new(choice.value.clone(), choice.label.clone(), span));
         }
     }
-    best.filter(|_| !tie).map(|(_, found)| found)
+    best.filter(|_| !tie)
 }
 
 /// The place in a list that a text names, from 0: "the second one", "number 3", "the last one".
@@ -74,12 +77,12 @@ mod tests {
     #[test]
     fn the_longer_phrase_counts_and_a_tie_does_not() {
         let choices = [choice("employed", &["employed"]), choice("self", &["self employed"])];
-        let read = |text: &str| one_of(&words(text), &choices).map(|found| found.value);
+        let read = |text: &str| one_of(&words(text), &choices, true).map(|found| found.value);
         assert_eq!(read("I'm self employed"), Some("self".into()));
         assert_eq!(read("employed, full time"), Some("employed".into()));
         assert_eq!(read("neither"), None);
         let both = [choice("a", &["lost"]), choice("b", &["used"])];
-        assert_eq!(one_of(&words("lost and used"), &both), None);
+        assert_eq!(one_of(&words("lost and used"), &both, true), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::number::number_at;
-use super::words::words;
+use super::words::{similar, words};
 
 /// A length of time.
 pub(in crate::dialogue) struct Duration {
@@ -53,9 +53,14 @@ pub(in crate::dialogue) fn months(text: &str, bare: bool, bare_years: bool) -> O
                 continue;
             }
         };
+        let slip = |whole: &str| similar(unit, whole);
         let factor = match unit.trim_end_matches('s') {
             "month" | "mth" | "mo" | "m" => Some(1),
             "year" | "yr" | "y" => Some(12),
+            _ if slip("months") || slip("month") => Some(1),
+            _ if slip("years") => Some(12),
+            // Weeks, days and units that can not be read: the number is no bare one, and must not be taken for years.
+            _ if unit.starts_with(['m', 'y', 'w', 'd']) => return None,
             _ => None,
         };
         let end = words.get(at + used).map_or(word.span.end, |unit| unit.span.end);
@@ -134,6 +139,8 @@ mod tests {
             ("two and a half years", 30),
             ("3yrs", 36),
             ("about 8 months i think", 8),
+            ("8 monnths", 8),
+            ("8 yeras", 96),
         ] {
             assert_eq!(read(text, false, false), Some(months), "{text}");
         }
@@ -141,6 +148,9 @@ mod tests {
 
     #[test]
     fn bare_numbers_count_only_when_asked_for() {
+        for no_bare in ["8 weeks", "8 mnths only", "60 days"] {
+            assert_eq!(read(no_bare, true, true), None, "{no_bare}");
+        }
         assert_eq!(read("36", true, false), Some(36));
         assert_eq!(read("5", true, true), Some(60));
         assert_eq!(read("36", false, false), None);

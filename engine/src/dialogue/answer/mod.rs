@@ -57,7 +57,7 @@ pub(super) fn read(slot: &Slot, text: &str, listening: Listening, today: NaiveDa
     match &slot.kind {
         SlotKind::Text { min_words } => free_text(text, &words, *min_words, asked),
         SlotKind::Choice { choices } => {
-            let found = one_of(&words, choices)?;
+            let found = one_of(&words, choices, asked)?;
             Some(found)
         }
         SlotKind::YesNo if asked => yes_no(text),
@@ -120,7 +120,7 @@ fn yes_no(text: &str) -> Option<Found> {
 }
 
 fn free_text(text: &str, words: &[Word], min_words: usize, asked: bool) -> Option<Found> {
-    let enough = if asked { min_words } else { min_words.max(9) };
+    let enough = if asked { min_words } else { min_words.max(12) };
     let text = text.trim();
     (words.len() >= enough && words.iter().any(|word| word.text.chars().any(char::is_alphabetic)))
         .then(|| Found::new(text, text, 0..text.len()))

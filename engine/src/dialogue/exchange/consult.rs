@@ -124,7 +124,7 @@ fn fits(question: &str, passage: &Passage) -> bool {
 }
 
 /// The words of a question that carry its subject.
-fn content(question: &str) -> Vec<Word> {
+pub(super) fn content(question: &str) -> Vec<Word> {
     const EMPTY: &[&str] = &[
         "a", "an", "the", "i", "i'm", "i've", "i'd", "me", "my", "you", "your", "we", "our", "it", "its", "is", "are",
         "am", "was", "be", "been", "do", "does", "did", "can", "could", "will", "would", "should", "may", "might",

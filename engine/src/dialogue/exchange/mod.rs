@@ -9,11 +9,12 @@ mod records;
 mod repair;
 mod within;
 
-use super::action::{Action, Choice, HandOffReason, SummaryCard};
+use super::action::{Action, Choice, Citation, HandOffReason, SummaryCard};
 use super::answer::Found;
 use super::bank::{Bank, BankError, CustomerId, Refusal};
 use super::flow::{Flow, Slot, Values};
 use super::knowledge::Knowledge;
+use super::language::About;
 use super::lexicon;
 use super::manager::{Input, Manager, Turn};
 use super::state::{Asked, Heard, Language, PastTurn, Request, Run, State, Value};
@@ -66,7 +67,9 @@ impl<'m> Exchange<'m> {
     pub(super) async fn take(mut self) -> Result<Turn, BankError> {
         self.begin();
         if self.state.handed_off {
-            self.say(self.manager.words.waiting.clone());
+            let chinese = self.state.language == Language::Chinese;
+            let words = if chinese { &self.manager.chinese.waiting } else { &self.manager.words.waiting };
+            self.say(words.clone());
         } else if self.input.choice.is_none() && lexicon::is_chinese(self.input.text) {
             self.answer_in_chinese();
         } else {
@@ -84,8 +87,28 @@ impl<'m> Exchange<'m> {
         Ok(self.end())
     }
 
+    /// Breaks a silence: see [`Manager::silence`].
+    pub(super) async fn remind(mut self) -> Result<Option<Turn>, BankError> {
+        let waits = matches!(&self.state.asked, Some(asked) if *asked != Asked::Else);
+        self.state.silences = self.state.silences.saturating_add(1);
+        if !waits || self.state.handed_off || self.state.finished {
+            return Ok(None);
+        }
+        match self.state.silences {
+            1 => {
+                self.say(self.manager.words.still_there.clone());
+                self.advance().await?;
+            }
+            2 => self.say(self.manager.words.left_open.clone()),
+            _ => return Ok(None),
+        }
+        self.check_grounds();
+        Ok(Some(Turn { state: self.state, actions: self.actions }))
+    }
+
     fn begin(&mut self) {
         self.state.finished = false;
+        self.state.silences = 0;
         self.ground.add(self.input.text);
         self.state.mood.push_back(self.input.understanding.sentiment_score);
         while self.state.mood.len() > 3 {
@@ -262,12 +285,39 @@ impl<'m> Exchange<'m> {
         self.notes.push(Note::Open(Line { text, seq: self.input.seq, about: String::new() }));
     }
 
+    /// A message in Chinese: what it is about is said in Chinese, with a short answer; a person or the flow in English is
+    /// offered.
     fn answer_in_chinese(&mut self) {
         self.state.language = Language::Chinese;
-        let words = &self.manager.words;
-        let choices = vec![Choice::new(words.chinese_person.clone(), "human")];
-        let text = words.chinese.clone();
-        self.say_with(text, choices);
+        let manager = self.manager;
+        let words = &manager.chinese;
+        let person = Choice::new(words.person.clone(), "human");
+        let text = match words.about(self.input.text) {
+            About::Person => {
+                self.hand_off(HandOffReason::Asked, words.handed.clone());
+                return;
+            }
+            About::Flow(flow) => {
+                let text = put(&put(&words.understood, "wish", &flow.wish), "answer", &flow.answer);
+                let start = Choice::new(put(&words.continue_english, "title", &flow.title), format!("start:{}", flow.name));
+                self.note_open(format!("Asked in {}: {}", words.name, flow.title));
+                self.say_with(format!("{}{text}{}", words.intro, words.limits), vec![person, start]);
+                return;
+            }
+            About::Article(article) => {
+                let citation = Citation {
+                    article_slug: article.slug.clone(),
+                    title: article.title.clone(),
+                    passage: article.answer.clone(),
+                };
+                let text = format!("{}{}", words.intro, article.answer);
+                self.actions.push(Action::Say { text, citations: vec![citation], choices: vec![person] });
+                return;
+            }
+            About::Unknown => format!("{}{}", words.intro, words.unknown),
+        };
+        self.note_open(format!("Asked in {}: “{}”", words.name, excerpt(self.input.text)));
+        self.say_with(text, vec![person]);
     }
 
     /// The words for a refusal of the bank, and whether a person takes over.

@@ -6,6 +6,7 @@ use super::super::bank::BankError;
 use super::super::flow::{Flow, IDENTIFY, TALK_TO_HUMAN};
 use super::super::lexicon;
 use super::super::state::Asked;
+use super::consult::content;
 use super::{CERTAIN, Exchange, FAILURES, START};
 use crate::understanding::Understanding;
 
@@ -56,6 +57,7 @@ impl<'m> Exchange<'m> {
         }
         self.state.asked = None;
         let mut started = false;
+        let serves = wishes.iter().any(|(wish, _)| matches!(wish, Wish::Flow(_)));
         for (wish, words) in wishes {
             match wish {
                 Wish::Flow(flow) if !started => {
@@ -66,6 +68,13 @@ impl<'m> Exchange<'m> {
                 Wish::Flow(flow) => {
                     let request = self.request(flow, &words);
                     self.state.queue.push_back(request);
+                }
+                // A question beside a wish that is served: "My card is lost! What can I do?"
+                Wish::Question if serves => {
+                    if !self.consult(&words).await? && content(&words).len() >= 2 {
+                        let text = self.manager.words.no_answer_here.clone();
+                        self.say_with(text, vec![Choice::new("Talk to a person", "human")]);
+                    }
                 }
                 Wish::Question => {
                     if !self.consult(&words).await? {
@@ -91,7 +100,8 @@ impl<'m> Exchange<'m> {
         let mut wishes: Vec<(Wish<'m>, String)> = Vec::new();
         let mut context = String::new();
         for part in self.input.parts {
-            let Some(wish) = self.wish(part) else {
+            let of_its_own = wishes.is_empty() || !lexicon::refers_back(&part.text);
+            let Some(wish) = self.wish(part).filter(|wish| of_its_own || self.is_explicit(wish, part)) else {
                 // What is no wish of its own belongs to the wish beside it.
                 match wishes.last_mut() {
                     Some((_, words)) => append(words, &part.text),
@@ -110,6 +120,19 @@ impl<'m> Exchange<'m> {
                     append(&mut words, &part.text);
                     wishes.push((wish, words));
                 }
+            }
+        }
+        // Anger beside a wish is no complaint that somebody wants to make.
+        let angry = |wish: &Wish<'m>| matches!(wish, Wish::Flow(flow) if !flow.settles.is_empty());
+        let explicit = |(wish, words): &(Wish<'m>, String)| match wish {
+            Wish::Flow(flow) => says(flow, words),
+            Wish::Question => false,
+        };
+        if wishes.iter().any(|(wish, _)| matches!(wish, Wish::Flow(_)) && !angry(wish)) {
+            let before = wishes.len();
+            wishes.retain(|one| !angry(&one.0) || explicit(one));
+            if wishes.len() < before && wishes.len() == 1 {
+                return wishes.pop().map(|(wish, _)| (wish, self.input.text.to_owned())).into_iter().collect();
             }
         }
         if wishes.len() >= 2 {
@@ -150,6 +173,11 @@ impl<'m> Exchange<'m> {
             None if question && among.len() >= 3 => Some(Wish::Question),
             None => None,
         }
+    }
+
+    /// Whether a clause names its wish in so many words.
+    fn is_explicit(&self, wish: &Wish<'m>, part: &Understanding) -> bool {
+        matches!(wish, Wish::Flow(flow) if says(flow, &part.text))
     }
 
     /// The flow of the encoder's intent, if it is sure enough. A person is not called on a mere likelihood.
@@ -251,6 +279,13 @@ impl<'m> Exchange<'m> {
         }
         true
     }
+}
+
+/// Whether a text holds words that stand for a flow.
+pub(super) fn says(flow: &Flow, text: &str) -> bool {
+    let among = words(text);
+    flow.cues.iter().any(|cue| has_cue(&among, cue))
+        || flow.settles.iter().any(|words| find_exactly(&among, words).is_some())
 }
 
 fn append(words: &mut String, more: &str) {

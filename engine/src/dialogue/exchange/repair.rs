@@ -6,7 +6,7 @@ use super::super::bank::BankError;
 use super::super::flow::{Does, Flow, IDENTIFY, Slot, SlotKind};
 use super::super::lexicon;
 use super::super::money::Money;
-use super::super::state::{Asked, Value};
+use super::super::state::{Asked, Language, Value};
 use super::super::words::put;
 use super::records::Resolved;
 use super::within::negated;
@@ -308,7 +308,10 @@ impl<'m> Exchange<'m> {
     }
 
     pub(super) fn pass_to_person(&mut self) {
-        let text = self.manager.human_text();
+        let text = match self.state.language {
+            Language::English => self.manager.human_text(),
+            Language::Chinese => self.manager.chinese.handed.clone(),
+        };
         self.hand_off(HandOffReason::Asked, text);
     }
 
@@ -325,24 +328,34 @@ impl<'m> Exchange<'m> {
         false
     }
 
-    /// Offers a person once when the mood has fallen.
+    /// Offers a person when the mood has fallen; when it stays down after that, a person takes over.
     pub(super) fn console(&mut self) {
         let mood = &self.state.mood;
         let three = mood.len() == 3;
         let mean = mood.iter().sum::<f32>() / 3.0;
-        if three && mean <= UNHAPPY && !self.state.consoled && self.state.insults == 0 && !self.state.handed_off {
-            self.state.consoled = true;
-            let text = self.manager.words.unhappy.clone();
-            let at = self.actions.len().saturating_sub(1);
-            self.actions.insert(
-                at,
-                super::Action::Say {
-                    text,
-                    citations: Vec::new(),
-                    choices: vec![Choice::new("Talk to a person", "human")],
-                },
-            );
+        if !three || mean > UNHAPPY || self.state.insults > 0 || self.state.handed_off {
+            return;
         }
+        if std::mem::replace(&mut self.state.consoled, true) {
+            // Offered before, and the message after it sounds no better.
+            if self.state.mood.back().is_none_or(|last| *last > UNHAPPY) {
+                return;
+            }
+            self.actions.retain(|action| !matches!(action, super::Action::Ask { .. }));
+            let text = self.manager.words.hand_off_unhappy.clone();
+            self.hand_off(HandOffReason::Unhappy, text);
+            return;
+        }
+        let text = self.manager.words.unhappy.clone();
+        let at = self.actions.len().saturating_sub(1);
+        self.actions.insert(
+            at,
+            super::Action::Say {
+                text,
+                citations: Vec::new(),
+                choices: vec![Choice::new("Talk to a person", "human")],
+            },
+        );
     }
 }
 

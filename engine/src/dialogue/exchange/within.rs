@@ -3,10 +3,10 @@
 use super::super::action::HandOffReason;
 use super::super::answer::{Found, Listening, read, words};
 use super::super::bank::BankError;
-use super::super::flow::{Slot, SlotKind};
+use super::super::flow::{Flow, Slot, SlotKind};
 use super::super::lexicon;
 use super::super::state::{Asked, Value};
-use super::open::Wish;
+use super::open::{Wish, says};
 use super::records::Resolved;
 use super::{CERTAIN, Exchange, START};
 
@@ -16,8 +16,9 @@ impl<'m> Exchange<'m> {
         let text = self.input.text;
         let understanding = self.input.understanding;
         let asked_for_person = understanding.intent == "talk_to_human" && understanding.confidence >= CERTAIN;
-        let own_words = self.asked_slot().is_some_and(|slot| matches!(slot.kind, SlotKind::Text { .. }));
-        if lexicon::wants_person(text) || (asked_for_person && !own_words && !lexicon::refuses_person(text)) {
+        if lexicon::wants_person(text)
+            || (asked_for_person && !self.is_readable_answer(text) && !lexicon::refuses_person(text))
+        {
             self.pass_to_person();
             return Ok(());
         }
@@ -35,6 +36,12 @@ impl<'m> Exchange<'m> {
             (_, true) => self.open().await,
             _ => self.hear_within().await,
         }
+    }
+
+    /// Whether the text holds a value for what is asked: then it is an answer, whatever else the encoder thinks.
+    fn is_readable_answer(&self, text: &str) -> bool {
+        let (today, currency) = (self.input.today, self.manager.words.currency.as_str());
+        self.asked_slot().is_some_and(|slot| read(slot, text, Listening::Asked, today, currency).is_some())
     }
 
     /// An offer was made: taken, refused, or passed over.
@@ -163,16 +170,20 @@ impl<'m> Exchange<'m> {
         if own_words && self.is_clearly_other(text).await? {
             return Ok(true);
         }
+        if own_words && lexicon::puts_right(text) && self.correct_named(text).await? {
+            return Ok(true);
+        }
         let corrects = lexicon::corrects(text);
         if corrects && !own_words && self.correct_other(text, slot).await? {
             return Ok(true);
         }
-        if slot.kind.is_record() {
-            return self.answer_record(slot, text).await;
-        }
-        // "What if it was stolen?" is a question, although it names a choice.
+        // "What if it was stolen?" is a question, although it names a choice; "are branches open on Sunday?", although
+        // there was a payment on Sunday.
         if !own_words && lexicon::is_question(text) && words(text).len() > 4 && self.digress(text).await? {
             return Ok(true);
+        }
+        if slot.kind.is_record() {
+            return self.answer_record(slot, text).await;
         }
         // "I want to apply for a loan for my car" is a wish, although it names a choice.
         if matches!(slot.kind, SlotKind::Choice { .. }) && lexicon::requests(text) && self.sure_of_other_flow() {
@@ -298,11 +309,23 @@ impl<'m> Exchange<'m> {
         }
     }
 
+    /// Whether a message that answers nothing is a wish of its own. In the middle of a flow the encoder alone is not
+    /// enough unless it is nearly certain: an answer that can not be read is more often that than another wish.
+    fn may_leave_for(&self, flow: &Flow, text: &str) -> bool {
+        const NEARLY_CERTAIN: f32 = 0.97;
+        self.input.understanding.confidence >= NEARLY_CERTAIN
+            || lexicon::is_question(text)
+            || lexicon::requests(text)
+            || says(flow, text)
+    }
+
     /// Nothing in the flow explains the message: another wish, a side question, or small talk?
     async fn hear_other(&mut self, text: &str) -> Result<bool, BankError> {
         let understanding = self.input.understanding;
         match self.wish(understanding) {
-            Some(Wish::Flow(flow)) if !self.state.stack.iter().any(|run| run.flow == flow.name) => {
+            Some(Wish::Flow(flow))
+                if !self.state.stack.iter().any(|run| run.flow == flow.name) && self.may_leave_for(flow, text) =>
+            {
                 if flow.name == super::super::flow::TALK_TO_HUMAN {
                     self.pass_to_person();
                     return Ok(true);
