@@ -254,8 +254,12 @@ mod tests {
         let text = include_str!("../../deploy/candor.toml");
         let settings: Vec<&str> = text
             .lines()
-            .filter_map(|line| line.strip_prefix("# "))
+            // Tables stand as they are, their keys as the others'.
+            .filter_map(|line| if line.starts_with('[') { Some(line) } else { line.strip_prefix("# ") })
             .filter(|line| {
+                if line.starts_with('[') {
+                    return true;
+                }
                 line.split_once(" = ")
                     .is_some_and(|(key, _)| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
             })

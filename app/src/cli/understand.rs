@@ -44,5 +44,9 @@ impl Understand {
 
 /// The engine with the configured weights.
 pub(super) fn engine(config: &Config) -> Result<Engine, Failure> {
-    Ok(Engine::load(&Options { weights: config.weights.clone(), flows: config.engine.flows.clone(), ..Options::default() })?)
+    Ok(Engine::load(&Options {
+        weights: config.weights.clone(),
+        flows: config.engine.flows.clone(),
+        ..Options::default()
+    })?)
 }

@@ -67,8 +67,7 @@ pub async fn evaluate(db: &PgPool, engine: &Engine, questions: &[Question]) -> R
     let mut transaction = db.begin().await?;
     if published(&mut *transaction).await?.is_empty() {
         for (slug, text) in crate::demo::article_files() {
-            let article =
-                read_source(&slug, &text).map_err(|error| AppError::Internal(format!("article {error}")))?;
+            let article = read_source(&slug, &text).map_err(|error| AppError::Internal(format!("article {error}")))?;
             save(&mut transaction, engine, &article, ArticleStatus::Published, None).await?;
         }
     }
@@ -77,10 +76,8 @@ pub async fn evaluate(db: &PgPool, engine: &Engine, questions: &[Question]) -> R
     let mut report = ArticlesReport { questions: questions.len(), ..ArticlesReport::default() };
     let (mut recalled, mut answered, mut declined, mut wrong) = (0, 0, 0, 0);
     for asked in questions {
-        let understanding = engine
-            .understand(&asked.question)
-            .await
-            .map_err(|error| AppError::Unavailable(error.to_string()))?;
+        let understanding =
+            engine.understand(&asked.question).await.map_err(|error| AppError::Unavailable(error.to_string()))?;
         let found =
             search(&index, &mut **shared.lock().await, &asked.question, &understanding.embedding, PLACES).await?;
         let recalls = found.iter().any(|found| found.slug == asked.article);

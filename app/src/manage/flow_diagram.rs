@@ -54,7 +54,8 @@ impl Diagram {
         for step in &flow.steps {
             nodes.push(node(kind(step), verb(step), vec![text(flow, step)], &mut y, step.when.as_ref()));
         }
-        let ends = flow.steps.last().is_some_and(|step| step.when.is_none() && matches!(step.does, Does::HandOff { .. }));
+        let ends =
+            flow.steps.last().is_some_and(|step| step.when.is_none() && matches!(step.does, Does::HandOff { .. }));
         if !ends {
             nodes.push(node("end", "End", vec!["Anything else?".to_owned()], &mut y, None));
         }
@@ -194,7 +195,8 @@ pub(super) fn words(condition: &Condition) -> String {
             Test::Known { slot, wanted: true } => format!("{} is known", name(slot)),
             Test::Known { slot, wanted: false } => format!("{} is not known", name(slot)),
             Test::Is { slot, field, values, wanted } => {
-                let of = field.as_ref().map_or_else(|| name(slot), |field| format!("{} of the {}", name(field), name(slot)));
+                let of =
+                    field.as_ref().map_or_else(|| name(slot), |field| format!("{} of the {}", name(field), name(slot)));
                 let values: Vec<String> = values.iter().map(|value| name(value)).collect();
                 format!("{of} is {}{}", if *wanted { "" } else { "not " }, values.join(" or "))
             }

@@ -118,7 +118,9 @@ pub(super) async fn one(app: web::Data<App>, person: Person, name: web::Path<Str
             let when = step.when.as_ref()?;
             let goes = match &step.does {
                 Does::Ask { slot } => format!("asks: {}", flow.slot(slot).map_or(slot.as_str(), |slot| &slot.label)),
-                Does::Say { text, .. } | Does::End { text } | Does::HandOff { text } => format!("says: {}", text.text()),
+                Does::Say { text, .. } | Does::End { text } | Does::HandOff { text } => {
+                    format!("says: {}", text.text())
+                }
                 Does::Tell { what } => format!("tells: {}", told(*what)),
                 Does::Act { act, .. } => format!("does: {}", act_words(*act)),
                 Does::Start { flow } => format!("goes on with: {}", flow.replace('_', " ")),
@@ -180,7 +182,9 @@ fn kind_words(kind: &SlotKind) -> String {
         SlotKind::Who => "a customer number or email address".to_owned(),
         SlotKind::Card { statuses } => format!("one of the customer’s cards ({})", statuses.join(", ")),
         SlotKind::Payment { kinds } if kinds.is_empty() => "one of the customer’s payments".to_owned(),
-        SlotKind::Payment { kinds } => format!("one of the customer’s payments ({})", kinds.join(", ").replace('_', " ")),
+        SlotKind::Payment { kinds } => {
+            format!("one of the customer’s payments ({})", kinds.join(", ").replace('_', " "))
+        }
         SlotKind::Application => "one of the customer’s loan applications".to_owned(),
     }
 }
@@ -209,7 +213,9 @@ fn permissions(flow: &Flow) -> Vec<String> {
     }
     for act in acts(flow) {
         may.push(match act {
-            Act::Identify => "Compares what the customer says with the records; two attempts, then a person.".to_owned(),
+            Act::Identify => {
+                "Compares what the customer says with the records; two attempts, then a person.".to_owned()
+            }
             act => format!("May {}, after the customer has read a summary and said yes.", act_words(act)),
         });
     }

@@ -182,7 +182,8 @@ pub(super) async fn moods(db: &PgPool, period: i32) -> Result<Report> {
         title: "Mood, first to last message",
         about: "Ended conversations of two messages or more: how the customer's last message sounds beside the first. \
                 The mood runs from -1 to 1; a change of a quarter counts.",
-        figure: share(better, all).map(|share| (format!("{:.1} %", share * 100.0), format!("better at the end, of {all}"))),
+        figure: share(better, all)
+            .map(|share| (format!("{:.1} %", share * 100.0), format!("better at the end, of {all}"))),
         plot: Plot::bars(
             "mood",
             "Mood at the end beside the beginning",

@@ -299,7 +299,11 @@ impl<'a> Conversation<'a> {
             problems.push(format!("wrong operation {done}"));
         }
         if self.watch.operations.len() < outcome.operations.len() {
-            problems.push(format!("{} of {} operations performed", self.watch.operations.len(), outcome.operations.len()));
+            problems.push(format!(
+                "{} of {} operations performed",
+                self.watch.operations.len(),
+                outcome.operations.len()
+            ));
         }
         if self.watch.handed_off != outcome.hand_off {
             problems.push(format!("hand-over {:?} instead of {:?}", self.watch.handed_off, outcome.hand_off));

@@ -37,12 +37,13 @@ pub(super) async fn draft(
     }
     let messages = store::messages_after(&app.db, conversation.id, 0).await?;
     let Some((title, body)) = from_messages(&messages) else {
-        return Err(AppError::Conflict("No person answered in this conversation, so there is nothing to draft.".to_owned()));
+        return Err(AppError::Conflict(
+            "No person answered in this conversation, so there is nothing to draft.".to_owned(),
+        ));
     };
     let article = NewArticle { slug, title, body, tags: vec!["drafted".to_owned()] };
     let mut transaction = app.db.begin().await?;
-    let id =
-        knowledge::save(&mut transaction, &app.engine, &article, ArticleStatus::Draft, Some(person.id)).await?;
+    let id = knowledge::save(&mut transaction, &app.engine, &article, ArticleStatus::Draft, Some(person.id)).await?;
     let entry = Entry {
         actor: &person.actor(),
         action: "article.drafted",

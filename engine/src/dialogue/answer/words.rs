@@ -90,8 +90,22 @@ pub(in crate::dialogue) fn similar(have: &str, want: &str) -> bool {
     }
     // Words of their own that are one slip away from others that matter here.
     const WORDS: &[&str] = &[
-        "change", "charge", "changed", "charged", "changes", "charges", "employee", "statement", "there", "three",
-        "quite", "quiet", "trial", "trail", "angel", "angle",
+        "change",
+        "charge",
+        "changed",
+        "charged",
+        "changes",
+        "charges",
+        "employee",
+        "statement",
+        "there",
+        "three",
+        "quite",
+        "quiet",
+        "trial",
+        "trail",
+        "angel",
+        "angle",
     ];
     let letters = want.chars().filter(|c| c.is_alphabetic()).count();
     if WORDS.contains(&have) || have.chars().next() != want.chars().next() {

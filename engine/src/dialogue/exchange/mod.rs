@@ -299,7 +299,8 @@ impl<'m> Exchange<'m> {
             }
             About::Flow(flow) => {
                 let text = put(&put(&words.understood, "wish", &flow.wish), "answer", &flow.answer);
-                let start = Choice::new(put(&words.continue_english, "title", &flow.title), format!("start:{}", flow.name));
+                let start =
+                    Choice::new(put(&words.continue_english, "title", &flow.title), format!("start:{}", flow.name));
                 self.note_open(format!("Asked in {}: {}", words.name, flow.title));
                 self.say_with(format!("{}{text}{}", words.intro, words.limits), vec![person, start]);
                 return;

@@ -350,11 +350,7 @@ impl<'m> Exchange<'m> {
         let at = self.actions.len().saturating_sub(1);
         self.actions.insert(
             at,
-            super::Action::Say {
-                text,
-                citations: Vec::new(),
-                choices: vec![Choice::new("Talk to a person", "human")],
-            },
+            super::Action::Say { text, citations: Vec::new(), choices: vec![Choice::new("Talk to a person", "human")] },
         );
     }
 }

@@ -342,7 +342,8 @@ impl<'w> Customer<'w> {
         let way = self.goal.meant.get(slot).and_then(|meant| meant.bare().cloned()).unwrap_or_default();
         // A bare value is enough where nothing else that was said could be meant.
         let alone = !matches!(kind_of, Some(SlotKind::Money { .. } | SlotKind::Months { .. }));
-        let kind = if alone && kind == "named_correction" && self.random.random_bool(0.5) { "correction" } else { kind };
+        let kind =
+            if alone && kind == "named_correction" && self.random.random_bool(0.5) { "correction" } else { kind };
         Saying::words(self.phrase(kind, &[("name", &name), ("v", &way)]))
     }
 }

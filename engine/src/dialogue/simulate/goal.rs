@@ -143,8 +143,11 @@ impl<'w> Goal<'w> {
         let mut given: Vec<String> = opening.gives.keys().cloned().collect();
         if ending == Ending::Served && twists.contains(&Twist::Second) && flow != "balance" && flow != "recent_payments"
         {
-            let seconds: Vec<_> =
-                wording.second.iter().filter(|second| wording.told.contains_key(&second.told_of(&person.key))).collect();
+            let seconds: Vec<_> = wording
+                .second
+                .iter()
+                .filter(|second| wording.told.contains_key(&second.told_of(&person.key)))
+                .collect();
             if let Some(second) = seconds.choose(random)
                 && let Some(words) = second.texts.choose(random)
             {
