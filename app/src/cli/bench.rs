@@ -1,11 +1,12 @@
 //! `candor bench`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use candor_engine::models::LoadOptions;
 use candor_engine::models::bench::{DecodeBench, DecodeFigures};
 use candor_engine::risk::bench::bench;
+use candor_engine::risk::import::{Imported, ImportedBench, bench_imported};
 use candor_engine::understanding::bench_understand;
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -13,15 +14,15 @@ use serde::Serialize;
 use crate::config::Config;
 
 use super::lines::JsonLines;
-use super::{Failure, score, understand};
+use super::{Failure, explain, score, understand};
 
 /// Measure how fast the models are on this machine; figures as JSON.
 #[derive(Debug, Subcommand)]
 pub(super) enum Bench {
     /// Understanding texts of two lengths, one and 32 at once.
     Understand(Time),
-    /// Scoring and explaining applications, one after another on one thread.
-    Risk(Time),
+    /// Scoring and explaining applications, one after another on one thread; or another library's model on a table.
+    Risk(Risk),
     /// Writing tokens with a generative model on the processor.
     Decode(Decode),
 }
@@ -60,6 +61,33 @@ impl Decode {
             None => bench.random(&self.shape, &self.format),
         };
         Ok(figures?)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Risk {
+    #[command(flatten)]
+    time: Time,
+    /// A model of XGBoost, LightGBM or ONNX instead of the shipped one.
+    #[arg(long, value_name = "FILE", requires = "data")]
+    model: Option<PathBuf>,
+    /// Rows to explain with it.
+    #[arg(long, value_name = "CSV")]
+    data: Option<PathBuf>,
+    /// Rows to explain them against.
+    #[arg(long, value_name = "CSV")]
+    background: Option<PathBuf>,
+}
+
+impl Risk {
+    fn imported(&self, path: &Path, data: &Path) -> Result<Option<ImportedBench>, Failure> {
+        let model = Imported::read(&std::fs::read(path)?).map_err(|error| Failure::from(error).at(path.display()))?;
+        let rows = explain::table_of(&model, data)?;
+        let background = match &self.background {
+            Some(path) => explain::table_of(&model, path)?,
+            None => Vec::new(),
+        };
+        Ok(bench_imported(&model, &rows, &background, Duration::try_from_secs_f64(self.time.seconds)?)?)
     }
 }
 
@@ -102,14 +130,17 @@ impl Bench {
     pub(super) fn run(self, config: &Config) -> Result<(), Failure> {
         let mut output = JsonLines::new();
         match self {
-            Self::Risk(time) => {
-                let (model, policy) = (score::model(None, config)?, score::policy(None)?);
-                let figures = bench(&model, &policy, Duration::try_from_secs_f64(time.seconds)?);
-                output.write(&Figures { figures, machine: Machine::this() })?;
-            }
-            Self::Decode(decode) => {
-                output.write(&Figures { figures: decode.run()?, machine: Machine::this() })?;
-            }
+            Self::Risk(risk) => match (&risk.model, &risk.data) {
+                (Some(model), Some(data)) => {
+                    let figures = risk.imported(model, data)?;
+                    output.write(&Figures { figures, machine: Machine::this() })?;
+                }
+                _ => {
+                    let (model, policy) = (score::model(None, config)?, score::policy(None)?);
+                    let figures = bench(&model, &policy, Duration::try_from_secs_f64(risk.time.seconds)?);
+                    output.write(&Figures { figures, machine: Machine::this() })?;
+                }
+            },
             Self::Understand(time) => {
                 let engine = understand::engine(config)?;
                 let runtime = tokio::runtime::Runtime::new()?;

@@ -8,6 +8,15 @@ use serde::{Deserialize, Serialize};
 /// More different features than this on one path are refused: the explainer's largest quadrature is exact up to here.
 pub const MAX_FEATURES_ON_A_PATH: usize = 128;
 
+/// More splits than this on one path are refused: no library grows such trees, and a file that holds one is broken.
+pub(super) const MAX_SPLITS_ON_A_PATH: usize = 1024;
+
+/// Category codes are below this; a set of categories is kept as bits.
+pub(super) const MAX_CATEGORIES: u32 = 1 << 16;
+
+/// Values this close to zero are missing where zero means missing: LightGBM's `kZeroThreshold`, `1e-35f`.
+pub(super) const ZERO: f64 = 1e-35_f32 as f64;
+
 /// One tree. Node 0 is the root; every array has one entry per node; a node comes before its children.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,6 +30,9 @@ pub struct Tree {
     pub categories: BTreeMap<u32, Vec<u32>>,
     /// 1 where a missing value goes left.
     pub missing_left: Vec<u8>,
+    /// 1 where a value of zero counts as missing; empty where no node does that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub zero_missing: Vec<u8>,
     /// The left child; 0 in leaves.
     pub left: Vec<u32>,
     /// The right child; 0 in leaves.
@@ -83,9 +95,14 @@ impl Tree {
         }
     }
 
+    /// Whether zero counts as missing at a node.
+    pub(super) fn takes_zero_as_missing(&self, node: usize) -> bool {
+        self.zero_missing.get(node).is_some_and(|&flag| flag != 0)
+    }
+
     /// Whether a value goes left at an inner node. NaN is a missing value.
     pub fn goes_left(&self, node: usize, value: f64) -> bool {
-        if value.is_nan() {
+        if value.is_nan() || (self.takes_zero_as_missing(node) && value.abs() <= ZERO) {
             return self.missing_left[node] != 0;
         }
         match self.split(node) {
@@ -176,6 +193,9 @@ impl Tree {
         if lengths.iter().any(|&length| length != nodes) || self.cover.len() != nodes {
             return fault(0, "every array must have one entry per node");
         }
+        if !self.zero_missing.is_empty() && self.zero_missing.len() != nodes {
+            return fault(0, "zero_missing must have one entry per node or none at all");
+        }
         let mut reached = vec![false; nodes];
         reached[0] = true;
         for node in 0..nodes {
@@ -206,17 +226,27 @@ impl Tree {
             let Some(column) = columns.get(self.feature[node] as usize) else {
                 return fault(node, "feature is not one of the model's");
             };
-            match (self.split(node), column.categories) {
-                (Split::Below(_), None) => {}
-                (Split::OneOf(codes), Some(count)) => {
-                    if codes.iter().any(|&code| code as usize >= count) {
+            match (self.split(node), column) {
+                (Split::Below(_), Column::Number | Column::Any) => {}
+                (Split::OneOf(codes), Column::Category(count)) => {
+                    if codes.iter().any(|code| code >= count) {
                         return fault(node, "a category's code is not one of the feature's");
                     }
                 }
-                (Split::OneOf(_), None) => return fault(node, "a number cannot be split by categories"),
-                (Split::Below(_), Some(_)) => return fault(node, "a category cannot be split by a threshold"),
+                (Split::OneOf(codes), Column::Any) => {
+                    if codes.iter().any(|&code| code >= MAX_CATEGORIES) {
+                        return fault(node, "a category's code is 65536 or more");
+                    }
+                }
+                (Split::OneOf(_), Column::Number) => return fault(node, "a number cannot be split by categories"),
+                (Split::Below(_), Column::Category(_)) => {
+                    return fault(node, "a category cannot be split by a threshold");
+                }
                 (Split::Leaf, _) => return fault(node, "an inner node needs a left child"),
             }
+        }
+        if self.depth() > MAX_SPLITS_ON_A_PATH {
+            return fault(0, "a path has more than 1024 splits");
         }
         if self.paths().iter().any(|step| step.features > MAX_FEATURES_ON_A_PATH) {
             return fault(0, "a path looks at more than 128 different features");
@@ -236,10 +266,14 @@ pub(super) struct PathStep {
     pub(super) features: usize,
 }
 
-/// What the trees need to know of a column: how many categories it has, `None` for a number.
+/// What the trees need to know of a column.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Column {
-    pub(super) categories: Option<usize>,
+enum Column {
+    Number,
+    /// With this many categories.
+    Category(u32),
+    /// Nothing is known: another library's model may split it either way.
+    Any,
 }
 
 /// Trees whose leaves add up to log-odds.
@@ -256,14 +290,35 @@ impl Ensemble {
     /// # Errors
     /// The first tree that cannot be used.
     pub fn new(base: f64, trees: Vec<Tree>, categories: &[Option<usize>]) -> Result<Ensemble, TreeError> {
+        let column = |categories: &Option<usize>| match categories {
+            None => Column::Number,
+            Some(count) => Column::Category(u32::try_from(*count).unwrap_or(u32::MAX).min(MAX_CATEGORIES)),
+        };
+        Ensemble::checked(base, trees, &categories.iter().map(column).collect::<Vec<_>>())
+    }
+
+    /// Takes in another library's trees, whose `features` may be split by thresholds and by categories alike. A value
+    /// belongs to a category when it equals the code.
+    ///
+    /// # Errors
+    /// The first tree that cannot be used.
+    pub fn imported(base: f64, trees: Vec<Tree>, features: usize) -> Result<Ensemble, TreeError> {
+        Ensemble::checked(base, trees, &vec![Column::Any; features])
+    }
+
+    /// Some of another ensemble's trees, without its base.
+    pub(super) fn of<'t>(trees: impl Iterator<Item = &'t Tree>, features: usize) -> Ensemble {
+        Ensemble { base: 0.0, trees: trees.cloned().collect(), features }
+    }
+
+    fn checked(base: f64, trees: Vec<Tree>, columns: &[Column]) -> Result<Ensemble, TreeError> {
         if !base.is_finite() {
             return Err(TreeError { tree: 0, node: 0, fault: "the base of the log-odds must be finite".to_owned() });
         }
-        let columns: Vec<Column> = categories.iter().map(|&categories| Column { categories }).collect();
         for (position, tree) in trees.iter().enumerate() {
-            tree.check(position, &columns)?;
+            tree.check(position, columns)?;
         }
-        Ok(Ensemble { base, trees, features: categories.len() })
+        Ok(Ensemble { base, trees, features: columns.len() })
     }
 
     /// The log-odds of a row with one value per feature, NaN where it is missing. Summed in the trees' order, so
@@ -304,6 +359,7 @@ mod tests {
             threshold: vec![2.0, 0.0, 0.0],
             categories: BTreeMap::new(),
             missing_left: vec![0, 0, 0],
+            zero_missing: Vec::new(),
             left: vec![1, 0, 0],
             right: vec![2, 0, 0],
             value: vec![0.0, -1.0, 3.0],
@@ -342,6 +398,19 @@ mod tests {
             let error = Ensemble::new(0.0, vec![tree], &[None]).unwrap_err();
             assert!(error.fault.contains(expected), "{expected}: {error}");
         }
+    }
+
+    #[test]
+    fn zero_goes_where_missing_goes_when_it_means_that() {
+        let mut tree = stump();
+        tree.missing_left = vec![1; 3];
+        tree.threshold[0] = -1.0;
+        assert_eq!([0.0, -0.0, 1e-36, f64::NAN].map(|value| tree.score(&[value])), [3.0, 3.0, 3.0, -1.0]);
+        tree.zero_missing = vec![1, 0, 0];
+        assert_eq!([0.0, -0.0, 1e-36, f64::NAN].map(|value| tree.score(&[value])), [-1.0; 4]);
+        assert_eq!([1e-34, -2.0].map(|value| tree.score(&[value])), [3.0, -1.0]);
+        tree.zero_missing.pop();
+        assert!(Ensemble::new(0.0, vec![tree], &[None]).unwrap_err().fault.contains("zero_missing"));
     }
 
     #[test]

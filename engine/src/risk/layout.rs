@@ -1,7 +1,7 @@
 //! Trees laid out for speed: inner nodes in one array, leaves in another, nothing looked up in maps.
 #![expect(clippy::indexing_slicing, reason = "Layout::new builds every index from trees that Tree::check accepted")]
 
-use super::ensemble::{Ensemble, Split, Tree};
+use super::ensemble::{Ensemble, Split, Tree, ZERO};
 
 /// Nothing there.
 pub(super) const NONE: u32 = u32::MAX;
@@ -26,6 +26,7 @@ pub(super) struct Inner {
     /// Position among the repeats; [`NONE`] where the path has not looked at the feature before.
     pub(super) repeat: u32,
     missing_left: bool,
+    zero_missing: bool,
 }
 
 /// A node whose feature the path has looked at before.
@@ -144,6 +145,7 @@ impl Layout {
                 words,
                 repeat,
                 missing_left: tree.missing_left[node] != 0,
+                zero_missing: tree.takes_zero_as_missing(node),
             });
         }
         self.trees.push(Extent { root: links[0], from, twigs: from + others.len(), to: self.inner.len() });
@@ -165,13 +167,18 @@ impl Layout {
     /// The side that a value takes at a node: 0 left, 1 right. NaN is a missing value.
     #[inline(always)]
     pub(super) fn side(&self, node: &Inner, value: f64) -> u8 {
-        let missing = value.is_nan();
+        let missing = value.is_nan() | (node.zero_missing & (value.abs() <= ZERO));
         let left = if node.categories == NONE {
-            value < node.threshold
+            !missing & (value < node.threshold)
         } else {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "codes are small; NaN gives 0")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "compared with the value below"
+            )]
             let code = value as u32;
-            code / 64 < node.words
+            f64::from(code) == value
+                && code / 64 < node.words
                 && self.categories[(node.categories + code / 64) as usize] >> (code % 64) & 1 == 1
                 && !missing
         };

@@ -14,17 +14,21 @@ pub mod fairness;
 mod features;
 pub mod figures;
 mod generator;
+pub mod import;
 pub mod importance;
+mod interactions;
 mod layout;
 mod model;
 #[cfg(test)]
 mod model_tests;
+mod paths;
 mod policy;
 mod quadrature;
 mod rules;
 mod shap;
 #[cfg(test)]
 mod shap_tests;
+pub mod tables;
 pub mod training;
 pub mod whatif;
 
@@ -36,6 +40,7 @@ pub use explain::{Contributions, Explanation, MissingColumns, RowExplainer};
 pub use factors::{Catalogue, Direction, Factor, Kind, Leeway, Monotone, Role, Unit};
 pub use features::{Feature, UnreadableCell};
 pub use generator::{Generated, Generator, Pattern};
+pub use interactions::{InteractionScratch, Interactions};
 pub use model::{Calibration, FORMAT, Model, ModelError, ModelFile, probability};
 pub use policy::{Band, Bands, Policy, PolicyError, Proposal, Proposals, RuleHit};
 pub use rules::{Comparison, Condition, Operand, Operator, Rule};

@@ -35,6 +35,37 @@ impl<const N: usize> Rule<N> {
     }
 }
 
+/// A rule whose size is known only when the program runs.
+#[derive(Debug, Clone)]
+pub(super) struct Points(Vec<(f64, f64, f64)>);
+
+impl Points {
+    /// The smallest rule that is exact for the integrals of a path with this many features, 128 at most.
+    pub(super) fn exact_for(features: usize) -> Points {
+        match features {
+            0..=2 => Points::of::<1>(),
+            3..=4 => Points::of::<2>(),
+            5..=6 => Points::of::<3>(),
+            7..=8 => Points::of::<4>(),
+            9..=10 => Points::of::<5>(),
+            11..=16 => Points::of::<8>(),
+            17..=32 => Points::of::<16>(),
+            33..=64 => Points::of::<32>(),
+            _ => Points::of::<64>(),
+        }
+    }
+
+    fn of<const N: usize>() -> Points {
+        let rule = Rule::<N>::new();
+        Points(rule.node.iter().zip(&rule.rest).zip(&rule.weight).map(|((&t, &rest), &w)| (t, rest, w)).collect())
+    }
+
+    /// `t`, `1 - t` and the weight of every node.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (f64, f64, f64)> + '_ {
+        self.0.iter().copied()
+    }
+}
+
 /// The Legendre polynomial of a degree at `x`, and its derivative.
 fn legendre(degree: usize, x: f64) -> (f64, f64) {
     let (mut last, mut value) = (1.0, x);

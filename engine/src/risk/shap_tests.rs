@@ -10,13 +10,13 @@ use super::shap::Explainer;
 
 /// How random ensembles are drawn.
 #[derive(Debug, Clone)]
-struct Draw {
-    seed: u64,
-    trees: usize,
-    features: usize,
-    depth: usize,
+pub(super) struct Draw {
+    pub(super) seed: u64,
+    pub(super) trees: usize,
+    pub(super) features: usize,
+    pub(super) depth: usize,
     /// Out of 10: how often a node above the last level is a leaf already.
-    leafy: u32,
+    pub(super) leafy: u32,
 }
 
 /// Every third feature is a category of four values; thresholds lie on a grid of halves so that rows tie with them.
@@ -63,7 +63,7 @@ fn grow(rng: &mut ChaCha8Rng, tree: &mut Tree, draw: &Draw, depth: usize, cover:
     node as u32
 }
 
-fn ensemble(draw: &Draw) -> (Ensemble, ChaCha8Rng) {
+pub(super) fn ensemble(draw: &Draw) -> (Ensemble, ChaCha8Rng) {
     let mut rng = ChaCha8Rng::seed_from_u64(draw.seed);
     let trees = (0..draw.trees)
         .map(|_| {
@@ -80,7 +80,7 @@ fn ensemble(draw: &Draw) -> (Ensemble, ChaCha8Rng) {
     (Ensemble::new(rng.random_range(-1.0..1.0), trees, &categories).unwrap(), rng)
 }
 
-fn row(rng: &mut ChaCha8Rng, features: usize) -> Vec<f64> {
+pub(super) fn row(rng: &mut ChaCha8Rng, features: usize) -> Vec<f64> {
     (0..features)
         .map(|feature| match (rng.random_range(0..5), is_category(feature)) {
             (0, _) => f64::NAN,
@@ -91,7 +91,7 @@ fn row(rng: &mut ChaCha8Rng, features: usize) -> Vec<f64> {
 }
 
 /// What a tree says when only the features of a coalition are known.
-fn worth(tree: &Tree, node: usize, row: &[f64], coalition: u32) -> f64 {
+pub(super) fn worth(tree: &Tree, node: usize, row: &[f64], coalition: u32) -> f64 {
     if tree.is_leaf(node) {
         return tree.value[node];
     }
@@ -173,7 +173,7 @@ proptest! {
 }
 
 /// A tree that is one long path: feature k splits at depth k, and only the deepest leaf is not zero.
-fn chain_tree(depth: usize, share: impl Fn(usize) -> f64) -> Tree {
+pub(super) fn chain_tree(depth: usize, share: impl Fn(usize) -> f64) -> Tree {
     let mut tree = Tree { left: vec![0], right: vec![0], ..Tree::default() };
     let mut cover = 1.0;
     let push = |tree: &mut Tree, cover: f64| {
