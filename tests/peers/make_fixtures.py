@@ -119,8 +119,13 @@ def lgb(folder):
         booster = lightgbm.train({**base, **params}, lightgbm.Dataset(frame, label, **more), rounds)
         booster.save_model(os.path.join(folder, f"lightgbm_{name}.model.txt"))
         head = frame[:ROWS]
-        margins = booster.predict(head, raw_score=True)
-        shap = booster.predict(head, pred_contrib=True).reshape(len(head), -1, frame.shape[1] + 1)
+        # A forest predicts from the mean over its trees; its raw scores are their sum.
+        scale = 1 / rounds if params.get("boosting") == "rf" else 1
+        margins = scale * booster.predict(head, raw_score=True)
+        shap = scale * booster.predict(head, pred_contrib=True).reshape(len(head), -1, frame.shape[1] + 1)
+        if params["objective"] == "binary":
+            odds = booster.predict(head)
+            assert np.allclose(np.log(odds / (1 - odds)), params.get("sigmoid", 1) * margins, atol=1e-6), name
         rows = head.astype(object).where(head.notna(), "").values.tolist() if hasattr(head, "notna") else head.tolist()
         write(folder, f"lightgbm_{name}", booster.feature_name(), rows, margins, shap=shap[:, :, :-1],
               baseline=shap[0, :, -1])

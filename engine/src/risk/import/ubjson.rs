@@ -24,7 +24,7 @@ impl<'b> Reader<'b> {
     }
 
     fn take(&mut self, count: usize) -> Result<&'b [u8], String> {
-        let end = self.at.checked_add(count).unwrap_or(usize::MAX);
+        let end = self.at.saturating_add(count);
         let Some(bytes) = self.bytes.get(self.at..end) else { return Err(self.fault("the file ends too early")) };
         self.at = end;
         Ok(bytes)

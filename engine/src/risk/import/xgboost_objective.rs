@@ -23,8 +23,8 @@ impl Objective {
         let logistic = Link::Logistic { slope: 1.0 };
         let (link, start) = match name {
             "binary:logistic" | "reg:logistic" => (logistic, Start::Probability),
-            // Its margins are log-odds and its predictions margins; the starting value is a probability all the same.
-            "binary:logitraw" => (logistic, Start::Probability),
+            // Its margins are log-odds, and its starting value is one already.
+            "binary:logitraw" => (logistic, Start::Margin),
             "binary:hinge" => (Link::Sign, Start::Margin),
             "multi:softprob" | "multi:softmax" => (Link::Softmax, Start::Margin),
             "reg:gamma" | "reg:tweedie" | "count:poisson" | "survival:cox" | "survival:aft" => {

@@ -7,10 +7,13 @@ use std::collections::BTreeMap;
 use super::super::ensemble::{Ensemble, MAX_FEATURES_ON_A_PATH, Tree};
 use super::super::paths::{Leaf, Paths, sides};
 
+/// A leaf's patterns with their shares of the background.
+type Seen = Vec<(u128, f64)>;
+
 /// The trees, and for every leaf the background's patterns with their shares.
 #[derive(Debug, Clone)]
 pub(super) struct Patterns {
-    trees: Vec<(Tree, Paths, Vec<Vec<(u128, f64)>>)>,
+    trees: Vec<(Tree, Paths, Vec<Seen>)>,
     /// `inverse[n][p]` is `1 / (p · C(n, p))`: the weight of one of `p` features that must be the row's among `n`.
     inverse: Vec<Vec<f64>>,
 }
@@ -28,7 +31,7 @@ impl Patterns {
                     *seen.entry(pattern(&paths, leaf, &right)).or_default() += share;
                 }
             }
-            let seen = seen.into_iter().map(|seen| seen.into_iter().collect()).collect();
+            let seen = seen.into_iter().map(Seen::from_iter).collect();
             (tree.clone(), paths, seen)
         });
         Patterns { trees: trees.collect(), inverse: inverse() }

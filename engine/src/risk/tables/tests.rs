@@ -23,15 +23,16 @@ fn draws() -> impl Strategy<Value = Draw> {
 fn shapley(features: usize, game: impl Fn(u32) -> f64) -> Vec<f64> {
     let worths: Vec<f64> = (0..1_u32 << features).map(game).collect();
     let factorial = |n: usize| (1..=n).map(|k| k as f64).product::<f64>();
-    let value = |feature: usize| {
+    let value = |feature: usize| -> f64 {
         let without = (0..1_u32 << features).filter(|coalition| coalition >> feature & 1 == 0);
-        without.map(|coalition| {
+        let parts = without.map(|coalition| {
             let size = coalition.count_ones() as usize;
             let weight = factorial(size) * factorial(features - size - 1) / factorial(features);
             weight * (worths[(coalition | 1 << feature) as usize] - worths[coalition as usize])
-        })
+        });
+        parts.sum()
     };
-    (0..features).map(|feature| value(feature).sum()).collect()
+    (0..features).map(value).collect()
 }
 
 /// The Shapley interaction index of two features.
@@ -64,7 +65,7 @@ proptest! {
                 };
                 background.iter().map(mixed).sum::<f64>() / count as f64
             });
-            for (feature, (ours, truth)) in explain(&tables, &[row.clone()]).iter().zip(truth).enumerate() {
+            for (feature, (ours, truth)) in explain(&tables, std::slice::from_ref(&row)).iter().zip(truth).enumerate() {
                 prop_assert!((ours - truth).abs() < 1e-9, "feature {feature} of {row:?}: {ours} is not {truth}");
             }
         }
@@ -140,12 +141,12 @@ fn deep_paths_lose_nothing() {
     // Half the features agree with the only background row, and the others share the whole worth.
     let background: Vec<f64> = (0..128).map(|feature| if feature % 2 == 0 { 1.0 } else { -1.0 }).collect();
     let tables = Tables::interventional(&deep, &[background]).unwrap();
-    for (feature, value) in explain(&tables, &[row.clone()]).into_iter().enumerate() {
+    for (feature, value) in explain(&tables, std::slice::from_ref(&row)).into_iter().enumerate() {
         let truth = if feature % 2 == 0 { 0.0 } else { 1.0 / 64.0 };
         assert!((value - truth).abs() < 1e-15, "{feature}: {value}");
     }
     let path_dependent = Tables::path_dependent(&deep);
-    for value in explain(&path_dependent, &[row.clone()]) {
+    for value in explain(&path_dependent, std::slice::from_ref(&row)) {
         assert!((value - 1.0 / 128.0).abs() < 1e-15, "{value}");
     }
     // All pairs are alike: with the diagonal they share each attribution.
