@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::generation::model_address;
+
 /// What can be configured. See `candor.toml` in the documentation for one line about each.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -41,7 +43,7 @@ pub struct Config {
     pub credit_bureau_range: Option<String>,
     /// Requests a minute for one API client (`CANDOR_API_REQUESTS_PER_MINUTE`).
     pub api_requests_per_minute: u32,
-    /// What the engine reads from disk.
+    /// What the engine reads from disk, and which generative model it uses.
     pub engine: EngineConfig,
     /// Log as JSON lines (`CANDOR_LOG_JSON`).
     pub log_json: bool,
@@ -76,12 +78,27 @@ impl Default for Config {
 }
 
 /// The table `[engine]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EngineConfig {
     /// A folder with the dialogue's flows instead of the ones in the binary; read again when a file in it changes
     /// (`CANDOR_ENGINE_FLOWS`).
     pub flows: Option<PathBuf>,
+    /// The generative model: a checkpoint folder, or the address of a server that speaks the OpenAI protocol, up to and
+    /// with `/v1` (`CANDOR_ENGINE_MODEL`).
+    pub model: Option<String>,
+    /// The model's name: what the other server calls it, or what callers shall call the folder's (`CANDOR_ENGINE_MODEL_NAME`).
+    pub model_name: Option<String>,
+    /// The key for the other server (`CANDOR_ENGINE_API_KEY`).
+    pub api_key: Option<String>,
+    /// Memory for keys and values of a model in this process, in MiB (`CANDOR_ENGINE_CACHE_MIB`).
+    pub cache_mib: usize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self { flows: None, model: None, model_name: None, api_key: None, cache_mib: 256 }
+    }
 }
 
 /// A key that can not be used, and why.
@@ -159,7 +176,13 @@ impl Config {
         if let Some(value) = variable("CANDOR_LOG_JSON") {
             self.log_json = parsed("CANDOR_LOG_JSON", &value, "true or false")?;
         }
+        if let Some(value) = variable("CANDOR_ENGINE_CACHE_MIB") {
+            self.engine.cache_mib = parsed("CANDOR_ENGINE_CACHE_MIB", &value, "a number of MiB")?;
+        }
         for (key, field) in [
+            ("CANDOR_ENGINE_MODEL", &mut self.engine.model),
+            ("CANDOR_ENGINE_MODEL_NAME", &mut self.engine.model_name),
+            ("CANDOR_ENGINE_API_KEY", &mut self.engine.api_key),
             ("DATABASE_URL", &mut self.database_url),
             ("REDIS_URL", &mut self.redis_url),
             ("CANDOR_PUBLIC_URL", &mut self.public_url),
@@ -203,6 +226,12 @@ impl Config {
         }
         if self.bank_name.trim().is_empty() {
             return refuse("bank_name", "must not be empty");
+        }
+        if self.engine.cache_mib == 0 {
+            return refuse("engine.cache_mib", "must be at least 1");
+        }
+        if self.engine.model.as_ref().is_some_and(|model| model.contains("://") && model_address(model).is_none()) {
+            return refuse("engine.model", "must be a folder, or an http:// or https:// address");
         }
         if tracing_subscriber::EnvFilter::try_new(&self.log).is_err() {
             return refuse("log", "must be levels such as info or info,candor=debug");
@@ -276,20 +305,35 @@ mod tests {
             token_key: documented.token_key.clone(),
             weights: documented.weights.clone(),
             smtp_url: documented.smtp_url.clone(),
-            engine: documented.engine.clone(),
+            engine: EngineConfig { cache_mib: EngineConfig::default().cache_mib, ..documented.engine.clone() },
             credit_bureau: documented.credit_bureau.clone(),
             credit_bureau_range: documented.credit_bureau_range.clone(),
             ..defaults
         };
         assert_eq!(format!("{documented:?}"), format!("{shown:?}"));
-        let keys: std::collections::BTreeSet<_> =
-            settings.iter().filter_map(|line| Some(line.split_once(" = ")?.0)).collect();
-        let fields = format!("{shown:#?}");
-        let fields: std::collections::BTreeSet<_> = fields
-            .lines()
-            .filter_map(|line| line.strip_prefix("    ")?.split_once(": ").map(|(key, _)| key))
-            .filter(|key| !key.starts_with(' '))
-            .collect();
+        let (mut keys, mut fields) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
+        let mut table = String::new();
+        for line in &settings {
+            match line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+                Some(name) => table = format!("{name}."),
+                None => {
+                    let key = line.split_once(" = ").unwrap().0;
+                    keys.insert(format!("{table}{key}"));
+                }
+            }
+        }
+        // As printed: four spaces for a key, eight for one of a table.
+        for line in format!("{shown:#?}").lines() {
+            let depth = line.len() - line.trim_start().len();
+            let Some((key, value)) = line.trim_start().split_once(": ") else { continue };
+            let is_table = value.starts_with("EngineConfig");
+            if depth == 4 {
+                table = if is_table { format!("{key}.") } else { String::new() };
+            }
+            if (depth == 4 && !is_table) || (depth == 8 && !table.is_empty()) {
+                fields.insert(format!("{table}{key}"));
+            }
+        }
         assert_eq!(keys, fields);
     }
 

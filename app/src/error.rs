@@ -61,6 +61,12 @@ pub enum AppError {
     /// A part that is needed is busy or away (503).
     #[error("{0}")]
     Unavailable(String),
+    /// Too many others wait for the same part (503).
+    #[error("too many requests are waiting; try again in {retry_after_s} s")]
+    Overloaded {
+        /// Seconds after which a place is likely free.
+        retry_after_s: u64,
+    },
     /// The database failed.
     #[error("the database did not answer as expected")]
     Database(#[from] sqlx::Error),
@@ -94,6 +100,7 @@ impl AppError {
             Self::Conflict(_) => ("conflict", "That does not fit the present state"),
             Self::RateLimited { .. } => ("rate-limited", "Too many requests"),
             Self::Unavailable(_) => ("unavailable", "Not available right now"),
+            Self::Overloaded { .. } => ("overloaded", "Too much to do right now"),
             Self::Database(_) | Self::Render(_) | Self::Json(_) | Self::Internal(_) => {
                 ("internal", "Something went wrong on our side")
             }
@@ -146,7 +153,7 @@ impl ResponseError for AppError {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) | Self::Overloaded { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Database(_) | Self::Render(_) | Self::Json(_) | Self::Internal(_) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
@@ -161,7 +168,7 @@ impl ResponseError for AppError {
         let mut answer = HttpResponse::build(self.status_code());
         answer.content_type("application/problem+json");
         match self {
-            Self::RateLimited { retry_after_s } => {
+            Self::RateLimited { retry_after_s } | Self::Overloaded { retry_after_s } => {
                 answer.insert_header((header::RETRY_AFTER, retry_after_s.to_string()));
             }
             Self::Unavailable(_) => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use actix_web::middleware::{Compress, NormalizePath, from_fn};
 use actix_web::{App as ActixApp, HttpServer, web};
+use candor_engine::generation::Generator;
 use candor_engine::{Engine, risk};
 use sqlx::PgPool;
 use tokio::sync::OnceCell;
@@ -27,6 +28,8 @@ pub struct App {
     pub db: PgPool,
     /// Models.
     pub engine: Engine,
+    /// The generative model, where one is configured.
+    pub generator: Option<Arc<dyn Generator>>,
     /// Events to browsers.
     pub live: Live,
     /// How often somebody may do something.
@@ -47,12 +50,14 @@ impl App {
     /// Puts the parts together: shared through Redis where it is configured, in this process otherwise.
     ///
     /// # Errors
-    /// When a configured Redis can not be reached.
+    /// When a configured Redis can not be reached, or a configured model can not be loaded.
     pub async fn assemble(config: Config, db: PgPool, engine: Engine) -> Result<Self> {
+        let generator = crate::generation::open(&config).await?;
         let mut app = Self {
             config,
             db,
             engine,
+            generator,
             live: Arc::new(live::InProcess::default()),
             limits: Arc::new(limits::InProcess::default()),
             presence: Arc::new(presence::InProcess::default()),
@@ -106,7 +111,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config.configure(crate::manage::routes).configure(crate::reports::routes);
     config.configure(crate::conversations::chat::routes);
     config.configure(crate::knowledge::routes);
-    config.configure(crate::crm::routes);
+    config.configure(crate::crm::routes).configure(crate::openai::routes);
     config.configure(crate::conversations::desk::routes);
     config.configure(crate::applications::routes);
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 mod backend;
 pub mod dialogue;
+pub mod generation;
 mod layers;
 pub mod models;
 pub mod risk;
@@ -133,6 +134,12 @@ impl Engine {
     /// [`understanding::Error::Overloaded`] when the queue is full.
     pub async fn embed(&self, text: &str) -> Result<Vec<f32>, understanding::Error> {
         self.shared.reader.embed(text).await
+    }
+
+    /// How many tokens the encoder reads of a text: those beyond its limit are cut off.
+    #[must_use]
+    pub fn count_tokens(&self, text: &str) -> usize {
+        self.shared.reader.count_tokens(text)
     }
 
     /// The dialogue manager with the flows in force now.

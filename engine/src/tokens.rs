@@ -1,5 +1,7 @@
 //! Texts to token numbers.
 
+pub(crate) mod text;
+
 use tokenizers::Tokenizer;
 
 use crate::weights::{Error, Folder};

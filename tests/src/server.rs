@@ -1,8 +1,8 @@
 //! The server under test, in the process of the tests.
 
 use std::net::TcpListener;
-use std::sync::OnceLock;
 use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use actix_web::dev::ServerHandle;
@@ -11,6 +11,7 @@ use candor::accounts::{Role, SESSION_COOKIE};
 use candor::config::Config;
 use candor::jobs;
 use candor::server::{App, handlers, serve};
+use candor_engine::generation::Generator;
 use candor_engine::{Engine, Options};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -39,6 +40,15 @@ pub async fn spawn() -> TestApp {
 
 /// Starts a server whose configuration is changed by `change`.
 pub async fn spawn_with(change: impl FnOnce(&mut Config)) -> TestApp {
+    start(change, None).await
+}
+
+/// Starts a server with this generative model.
+pub async fn spawn_generating(generator: Arc<dyn Generator>) -> TestApp {
+    start(|_| {}, Some(generator)).await
+}
+
+async fn start(change: impl FnOnce(&mut Config), generator: Option<Arc<dyn Generator>>) -> TestApp {
     // The program does this in `main`; a second call only says that it was done.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let database = Database::create().await;
@@ -55,7 +65,9 @@ pub async fn spawn_with(change: impl FnOnce(&mut Config)) -> TestApp {
     let thread = std::thread::spawn(move || {
         actix_web::rt::System::new().block_on(async move {
             let pool = PgPoolOptions::new().max_connections(config.database_connections).connect_lazy_with(options);
-            let app = web::Data::new(App::assemble(config, pool, engine()).await.unwrap());
+            let mut app = App::assemble(config, pool, engine()).await.unwrap();
+            app.generator = generator.or(app.generator);
+            let app = web::Data::new(app);
             let server = serve(app.clone(), listener, 1).unwrap();
             let worker = jobs::start(app.clone(), handlers());
             ready.send((server.handle(), app)).unwrap();

@@ -23,7 +23,8 @@ pub async fn same_origin<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
     let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if !safe && !request.path().starts_with("/api/") {
+    let by_token = ["/api/", "/v1/"].iter().any(|api| request.path().starts_with(api));
+    if !safe && !by_token {
         let public = request.app_data::<web::Data<App>>().and_then(|app| app.config.public_url.clone());
         if !from_here(request.headers(), public.as_deref()) {
             let refusal = AppError::Forbidden("This request came from another site.".to_owned());

@@ -24,6 +24,7 @@ pub const SCOPES: &[(&str, &str)] = &[
     ("applications:read", "Read loan applications, assessments and decisions"),
     ("applications:write", "Submit loan applications and say what became of them"),
     ("understanding:read", "Understand texts"),
+    ("generation:use", "Generate texts and embeddings through /v1, the OpenAI protocol"),
     ("webhooks:manage", "Register webhooks and replay events"),
 ];
 

@@ -12,7 +12,10 @@ use crate::server::App;
 use super::client::bearer;
 
 /// Counts a request of the client behind the token, or of the address where there is none.
-pub(super) async fn limit<B: MessageBody + 'static>(
+///
+/// # Errors
+/// [`AppError::RateLimited`] when there were too many, and what the inner service answers with.
+pub async fn limit<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, actix_web::Error> {

@@ -16,6 +16,7 @@ mod understanding;
 mod webhooks;
 
 pub use client::{Client, ListedClient, NewClient, SCOPES, clients, create_client, deactivate_client};
+pub use limit::limit;
 pub use openapi::document;
 pub use token::SigningKey;
 

@@ -8,6 +8,8 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, 
 use crate::server::App;
 use crate::{AppError, Result, jobs};
 
+use super::generation;
+
 /// From a cached page to a slow answer.
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
@@ -106,7 +108,11 @@ async fn scrape(app: &App) -> Result<Vec<MetricFamily>, prometheus::Error> {
         )?;
     }
     engine(&scrape, app)?;
-    Ok(scrape.0.gather())
+    let mut families = scrape.0.gather();
+    if let Some(counted) = app.generator.as_ref().and_then(|generator| generator.metrics()) {
+        families.extend(generation::families(&counted));
+    }
+    Ok(families)
 }
 
 fn engine(scrape: &Scrape, app: &App) -> Result<(), prometheus::Error> {

@@ -1,5 +1,6 @@
 //! How the program is watched: health, metrics, and a line and an identifier for every request.
 
+mod generation;
 mod health;
 mod metrics;
 mod requests;

@@ -70,6 +70,10 @@ impl Reader {
         async move { queued?.await.map_err(|_| Error::Stopped) }
     }
 
+    pub(crate) fn count_tokens(&self, text: &str) -> usize {
+        self.tokens.encode(text).map_or(0, |ids| ids.len())
+    }
+
     pub(crate) async fn embed(&self, text: &str) -> Result<Vec<f32>, Error> {
         self.encode(text).await.map(|encoded| encoded.embedding)
     }

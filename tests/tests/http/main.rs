@@ -20,6 +20,7 @@ mod feedback;
 mod knowledge;
 mod manage;
 mod models;
+mod openai;
 mod platform;
 mod records;
 mod regulation_b;
