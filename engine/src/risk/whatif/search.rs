@@ -252,8 +252,9 @@ impl<'t> Game<'t> {
         let (first, last) = ranges[at];
         let codes = &self.codes[at][first..=last];
         let goes_left = |code: &f64| tree.goes_left(node, *code);
+        // Words have no order, and numbers none at a node where zero goes the way of missing values.
         let at_a_word = tree.categories.contains_key(&u32::try_from(node).unwrap_or(u32::MAX));
-        if at_a_word {
+        if at_a_word || tree.takes_zero_as_missing(node) {
             let (some, all) = (codes.iter().any(goes_left), codes.iter().all(goes_left));
             let lowest_left = if some { self.lowest_leaf(tree, left, ranges) } else { f64::INFINITY };
             let lowest_right = if all { f64::INFINITY } else { self.lowest_leaf(tree, right, ranges) };
