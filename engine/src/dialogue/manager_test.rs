@@ -117,20 +117,29 @@ async fn what_is_running_is_open_in_the_summary() {
 }
 
 #[tokio::test]
-async fn a_falling_mood_brings_an_offer_once() {
+async fn a_falling_mood_brings_an_offer_and_one_that_stays_down_a_person() {
     let desk = Desk::new();
-    let mut state = anna();
-    let mut offers = 0;
-    for (seq, text) in [(1, "I want a loan"), (3, "5000"), (5, "24 months"), (7, "a car"), (9, "2600")] {
+    let says = async |state: State, seq: i64, text: &str, score: f32| {
         let intent = if seq == 1 { "loan_apply" } else { "other" };
-        let understanding = Understanding { sentiment_score: -0.8, ..understood(text, intent, 0.95) };
-        let turn = desk.hears(state, seq, &understanding).await;
+        let understanding = Understanding { sentiment_score: score, ..understood(text, intent, 0.95) };
+        desk.hears(state, seq, &understanding).await
+    };
+    let offers = |turn: &Turn| {
         let offered = |action: &&Action| matches!(action, Action::Say { choices, .. } if choices.iter().any(|choice| choice.value == "human"));
-        offers += turn.actions.iter().filter(offered).count();
-        assert!(matches!(turn.actions.last(), Some(Action::Ask { .. })), "the flow goes on: {:?}", turn.actions);
-        state = turn.state;
-    }
-    assert_eq!(offers, 1);
+        turn.actions.iter().filter(offered).count()
+    };
+    let first = says(anna(), 1, "I want a loan", -0.8).await;
+    let second = says(first.state, 3, "5000", -0.8).await;
+    let third = says(second.state, 5, "24 months", -0.8).await;
+    assert_eq!(offers(&third), 1);
+    assert!(matches!(third.actions.last(), Some(Action::Ask { .. })), "the flow goes on: {:?}", third.actions);
+
+    let better = says(third.state.clone(), 7, "a car", 0.1).await;
+    assert_eq!(offers(&better), 0, "it is offered once");
+    assert!(matches!(better.actions.last(), Some(Action::Ask { .. })), "{:?}", better.actions);
+    let no_better = says(third.state, 7, "a car", -0.8).await;
+    let handed = |action: &Action| matches!(action, Action::HandOff { reason: HandOffReason::Unhappy, .. });
+    assert!(no_better.actions.iter().any(handed), "{:?}", no_better.actions);
 }
 
 #[tokio::test]

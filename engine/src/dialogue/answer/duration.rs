@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn bare_numbers_count_only_when_asked_for() {
-        for no_bare in ["8 weeks", "8 mnths only", "60 days"] {
+        for no_bare in ["8 weeks", "8 moons", "60 days"] {
             assert_eq!(read(no_bare, true, true), None, "{no_bare}");
         }
         assert_eq!(read("36", true, false), Some(36));
