@@ -12,6 +12,7 @@ use tokio::sync::OnceCell;
 
 use crate::config::Config;
 use crate::crm::SigningKey;
+use crate::db::GroupCommit;
 use crate::jobs::Handlers;
 use crate::limits::{self, Limits};
 use crate::live::presence::{self, PresentPeople};
@@ -26,6 +27,8 @@ pub struct App {
     pub config: Config,
     /// Postgres.
     pub db: PgPool,
+    /// Ends transactions that hold the end of the audit chain.
+    pub commits: GroupCommit,
     /// Models.
     pub engine: Engine,
     /// The generative model, where one is configured.
@@ -54,6 +57,7 @@ impl App {
     pub async fn assemble(config: Config, db: PgPool, engine: Engine) -> Result<Self> {
         let generator = crate::generation::open(&config).await?;
         let mut app = Self {
+            commits: GroupCommit::start(db.clone()),
             config,
             db,
             engine,

@@ -39,37 +39,6 @@ impl StoredAssessment {
     }
 }
 
-/// Keeps an assessment in the caller's transaction.
-pub(super) async fn keep(
-    connection: &mut PgConnection,
-    application: Uuid,
-    policy: Uuid,
-    factors: &risk::Application,
-    assessment: &Assessment,
-) -> Result<Uuid> {
-    let id = Uuid::now_v7();
-    sqlx::query!(
-        "insert into assessments
-            (id, application_id, policy_id, model_version, model_sha256, factors, probability, margin, band, proposal,
-             assessment)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-        id,
-        application,
-        policy,
-        assessment.model_version,
-        assessment.model_sha256,
-        serde_json::to_value(factors)?,
-        assessment.probability,
-        assessment.margin,
-        assessment.band.as_str(),
-        assessment.proposal.as_str(),
-        serde_json::to_value(assessment)?,
-    )
-    .execute(connection)
-    .await?;
-    Ok(id)
-}
-
 /// The assessment with that key.
 ///
 /// # Errors

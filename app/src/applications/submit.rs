@@ -16,7 +16,7 @@ use crate::{AppError, Result, webhooks};
 
 use super::application::{self, PURPOSES};
 use super::words::{self, CustomerWords};
-use super::{Applicant, Application, Channel, Session, assessments, factors, models, policies, scoring};
+use super::{Applicant, Application, Channel, Session, Status, assessments, factors, models, policies, scoring};
 
 /// Days the bank has for a decision: 12 CFR 1002.9(a)(1).
 const DAYS_TO_DECIDE: u64 = 30;
@@ -229,7 +229,7 @@ pub async fn submit(app: &App, new: NewApplication) -> Result<Submitted> {
     if !submitted.again {
         audit::append(&mut transaction, submitted.audit_entry()).await?;
     }
-    transaction.commit().await?;
+    app.commits.commit(transaction).await?;
     announce(app, &submitted).await;
     Ok(submitted)
 }
@@ -251,18 +251,19 @@ pub async fn submit_within(connection: &mut PgConnection, new: NewApplication) -
     let models = models::in_force(connection).await?;
     let assessment = scoring::assess(&models.active, &factors, &policy.body)?;
     let status_token = new.draft.as_ref().map_or_else(random_token, |draft| draft.status_token.clone());
-    let Some(id) = insert(connection, &new, &factors, &status_token).await? else {
+    let id = Uuid::now_v7();
+    let kept = Kept { application: id, assessment: Uuid::now_v7(), policy: policy.id };
+    let Some(number) = insert(connection, &new, &factors, &assessment, &status_token, &kept).await? else {
         // The same draft, sent twice at the same moment: the other request was first.
         let draft = new.draft.as_ref().map_or(Uuid::nil(), |draft| draft.id);
         let earlier = application::find_by_draft(&mut *connection, draft).await?;
         let earlier = earlier.ok_or_else(|| AppError::Internal("an application was not kept".to_owned()))?;
         return submitted_before(connection, earlier, status_token).await;
     };
-    let assessment_id = assessments::keep(connection, id, policy.id, &factors, &assessment).await?;
     if let Some((key, model)) = &models.shadow {
         models::keep_shadow(connection, (*key, model), id, policy.id, &policy.body, &factors).await?;
     }
-    let application = application::find(&mut *connection, id).await?;
+    let application = kept_application(id, number, &new, factors);
     webhooks::record(connection, "application.submitted", &news(&application, &assessment)).await?;
     let actor = new.submitted_by.unwrap_or_else(|| Actor::Customer {
         id: new.customer_id.map_or_else(|| format!("applicant {}", application.number), |id| id.to_string()),
@@ -270,7 +271,7 @@ pub async fn submit_within(connection: &mut PgConnection, new: NewApplication) -
     Ok(Submitted {
         customer_words: words::on_arrival(&application, &assessment),
         application,
-        assessment_id,
+        assessment_id: kept.assessment,
         assessment,
         status_token,
         again: false,
@@ -323,22 +324,39 @@ pub(super) fn deadline(completed_at: DateTime<Utc>) -> DateTime<Utc> {
     completed_at.checked_add_days(Days::new(DAYS_TO_DECIDE)).unwrap_or(completed_at)
 }
 
-/// Keeps the application; `None` when its draft was submitted before.
+/// Keys of what is kept together.
+struct Kept {
+    application: Uuid,
+    assessment: Uuid,
+    policy: Uuid,
+}
+
+/// Keeps the application with its assessment in one statement, and gives its number; `None` when its draft was submitted
+/// before.
 async fn insert(
     connection: &mut PgConnection,
     new: &NewApplication,
     factors: &risk::Application,
+    assessment: &Assessment,
     status_token: &str,
-) -> Result<Option<Uuid>> {
-    let id = Uuid::now_v7();
-    let decide_by = deadline(new.received_at);
-    let done = sqlx::query!(
-        "insert into applications
-            (id, customer_id, conversation_id, channel, branch, external_id, applicant, session, factors, amount_minor,
-             currency, term_months, purpose, status_token_hash, draft_id, received_at, completed_at, decide_by)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17)
-         on conflict on constraint applications_draft_unique do nothing",
-        id,
+    kept: &Kept,
+) -> Result<Option<i64>> {
+    let number = sqlx::query_scalar!(
+        "with application as (
+            insert into applications
+                (id, customer_id, conversation_id, channel, branch, external_id, applicant, session, factors,
+                 amount_minor, currency, term_months, purpose, status_token_hash, draft_id, received_at, completed_at,
+                 decide_by)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17)
+            on conflict on constraint applications_draft_unique do nothing
+            returning number, id),
+         assessment as (
+            insert into assessments
+                (id, application_id, policy_id, model_version, model_sha256, factors, probability, margin, band,
+                 proposal, assessment)
+            select $18, id, $19, $20, $21, $9, $22, $23, $24, $25, $26 from application)
+         select number from application",
+        kept.application,
         new.customer_id,
         new.conversation_id,
         new.channel.as_str(),
@@ -354,12 +372,48 @@ async fn insert(
         &token_hash(status_token)[..],
         new.draft.as_ref().map(|draft| draft.id),
         new.received_at,
-        decide_by,
+        deadline(new.received_at),
+        kept.assessment,
+        kept.policy,
+        assessment.model_version,
+        assessment.model_sha256,
+        assessment.probability,
+        assessment.margin,
+        assessment.band.as_str(),
+        assessment.proposal.as_str(),
+        serde_json::to_value(assessment)?,
     )
-    .execute(connection)
+    .fetch_optional(connection)
     .await
     .on_constraint("applications_external", || {
         AppError::Conflict("An application with this external_id was submitted before.".to_owned())
     })?;
-    Ok((done.rows_affected() == 1).then_some(id))
+    Ok(number)
+}
+
+/// The application as it was just kept.
+fn kept_application(id: Uuid, number: i64, new: &NewApplication, factors: risk::Application) -> Application {
+    Application {
+        id,
+        number,
+        customer_id: new.customer_id,
+        conversation_id: new.conversation_id,
+        channel: new.channel,
+        external_id: new.external_id.clone(),
+        applicant: new.applicant.clone(),
+        factors,
+        session: new.session.clone(),
+        amount_minor: new.amount_minor,
+        currency: new.currency.clone(),
+        term_months: i32::try_from(new.term_months).unwrap_or(i32::MAX),
+        purpose: new.purpose.clone(),
+        status: Status::Received,
+        assignee_id: None,
+        received_at: new.received_at,
+        completed_at: Some(new.received_at),
+        decide_by: deadline(new.received_at),
+        decided_at: None,
+        fraud_confirmed_at: None,
+        erased_at: None,
+    }
 }

@@ -100,22 +100,22 @@ pub(super) fn stamp(at: DateTime<Utc>) -> String {
 /// # Errors
 /// When the database fails.
 pub async fn append(connection: &mut PgConnection, entry: Entry<'_>) -> Result<i64> {
-    let head = sqlx::query!("select number, hash from audit_head for update").fetch_one(&mut *connection).await?;
-    let number = head.number + 1;
     let at = Utc::now().trunc_subsecs(6);
     let (kind, id, name) = entry.actor.columns();
     let details = entry.details.to_string();
-    let hash = hash(
-        &head.hash,
-        &Canonical(number, &stamp(at), kind, &id, &name, entry.action, entry.subject_kind, &entry.subject_id, &details),
-    )?;
-    sqlx::query!(
-        "with entry as (
-            insert into audit_entries
-                (number, at, actor_kind, actor_id, actor_name, action, subject_kind, subject_id, details, previous_hash, hash)
-            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11))
-         update audit_head set number = $1, hash = $11",
-        number,
+    // The array without its first element: the number is known only when the end of the chain is held.
+    let rest = serde_json::to_string(&(
+        stamp(at),
+        kind,
+        &id,
+        &name,
+        entry.action,
+        entry.subject_kind,
+        &entry.subject_id,
+        &details,
+    ))?;
+    let number = sqlx::query_scalar!(
+        r#"select append_audit($1, $2, $3, $4, $5, $6, $7, $8, $9) as "number!""#,
         at,
         kind,
         id,
@@ -124,10 +124,9 @@ pub async fn append(connection: &mut PgConnection, entry: Entry<'_>) -> Result<i
         entry.subject_kind,
         entry.subject_id,
         details,
-        head.hash,
-        &hash[..],
+        rest.strip_prefix('[').unwrap_or(&rest),
     )
-    .execute(&mut *connection)
+    .fetch_one(connection)
     .await?;
     Ok(number)
 }

@@ -177,12 +177,16 @@ pub(super) async fn submit(
         ..NewApplication::new(body.applicant, body.amount_minor, body.term_months, &body.purpose, Channel::Api)
     };
     let submitted = applications::submit_within(&mut work.tx, new).await?;
-    let status_path = Some(submitted.status_path());
-    let mut detail = detail(&mut work.tx, &submitted.application).await?;
-    detail.status_path = status_path;
+    let detail = LoanApplicationDetail {
+        application: (&submitted.application).into(),
+        assessment: serde_json::to_value(&submitted.assessment)?,
+        decision: None,
+        customer_words: submitted.customer_words.clone(),
+        status_path: Some(submitted.status_path()),
+    };
     audit::append(&mut work.tx, submitted.audit_entry()).await?;
     let location = format!("/api/v1/applications/{}", submitted.application.id);
-    let answer = work.answer(StatusCode::CREATED, Some(&location), &detail).await?;
+    let answer = work.answer(&app.commits, StatusCode::CREATED, Some(&location), &detail).await?;
     applications::announce(&app, &submitted).await;
     Ok(answer)
 }
@@ -243,7 +247,7 @@ pub(super) async fn label(
     let known_at = body.known_at.unwrap_or_else(Utc::now);
     record(&mut work.tx, *id, body.kind, &source, known_at, &body.note).await?;
     let all = of_application(&mut *work.tx, *id).await?;
-    work.answer(StatusCode::CREATED, Some(&format!("/api/v1/applications/{id}/labels")), &all).await
+    work.answer(&app.commits, StatusCode::CREATED, Some(&format!("/api/v1/applications/{id}/labels")), &all).await
 }
 
 async fn detail(connection: &mut PgConnection, application: &Application) -> Result<LoanApplicationDetail> {

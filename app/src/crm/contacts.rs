@@ -177,7 +177,7 @@ pub(super) async fn create(
     let id = bank::create(&mut *work.tx, &new).await?;
     let contact = Contact::from(bank::customer(&mut *work.tx, id).await?);
     record(&mut work.tx, &client, "contact.created", id).await?;
-    work.answer(StatusCode::CREATED, Some(&format!("/api/v1/contacts/{id}")), &contact).await
+    work.answer(&app.commits, StatusCode::CREATED, Some(&format!("/api/v1/contacts/{id}")), &contact).await
 }
 
 /// Refuses what can not be right; what is optional may be empty.

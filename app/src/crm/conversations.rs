@@ -203,7 +203,8 @@ pub(super) async fn start(
     let message = conversations::receive_for_later(&mut work.tx, id, NewMessage::customer(text)).await?;
     let conversation = store::find(&mut *work.tx, id).await?;
     let started = Started { conversation: conversation.into(), message: message.clone().into() };
-    let answer = work.answer(StatusCode::CREATED, Some(&format!("/api/v1/conversations/{id}")), &started).await?;
+    let answer =
+        work.answer(&app.commits, StatusCode::CREATED, Some(&format!("/api/v1/conversations/{id}")), &started).await?;
     store::announce_message(&app.live, &message).await;
     Ok(answer)
 }
@@ -243,7 +244,7 @@ pub(super) async fn send(
         Attempt::Replay(answer) => return Ok(answer),
     };
     let message = conversations::receive_for_later(&mut work.tx, *id, NewMessage::customer(text)).await?;
-    let answer = work.answer(StatusCode::CREATED, None, &MessageAnswer::from(message.clone())).await?;
+    let answer = work.answer(&app.commits, StatusCode::CREATED, None, &MessageAnswer::from(message.clone())).await?;
     store::announce_message(&app.live, &message).await;
     Ok(answer)
 }
@@ -270,7 +271,7 @@ pub(super) async fn hand_off(
     }
     store::set_status(&mut work.tx, *id, Status::Waiting).await?;
     let conversation = store::find(&mut *work.tx, *id).await?;
-    let answer = work.answer(StatusCode::OK, None, &ConversationAnswer::from(conversation)).await?;
+    let answer = work.answer(&app.commits, StatusCode::OK, None, &ConversationAnswer::from(conversation)).await?;
     store::announce(&app.live, *id, "status", serde_json::json!({ "status": Status::Waiting })).await;
     Ok(answer)
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sqlx::{PgPool, Postgres, Transaction};
 
+use crate::db::GroupCommit;
 use crate::{AppError, Result};
 
 use super::Client;
@@ -89,6 +90,7 @@ impl Work {
     /// Keeps the answer and commits everything at once.
     pub(super) async fn answer(
         mut self,
+        commits: &GroupCommit,
         status: StatusCode,
         location: Option<&str>,
         body: &impl Serialize,
@@ -107,7 +109,7 @@ impl Work {
             .execute(&mut *self.tx)
             .await?;
         }
-        self.tx.commit().await?;
+        commits.commit(self.tx).await?;
         let mut answer = HttpResponse::build(status);
         answer.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
         if let Some(location) = location {

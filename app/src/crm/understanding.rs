@@ -58,5 +58,5 @@ pub(super) async fn understand(
     let data = try_join_all(body.texts.iter().map(|text| app.engine.understand(text)))
         .await
         .map_err(|error| AppError::Unavailable(error.to_string()))?;
-    work.answer(StatusCode::OK, None, &Understood { data }).await
+    work.answer(&app.commits, StatusCode::OK, None, &Understood { data }).await
 }

@@ -125,7 +125,7 @@ pub(super) async fn create(
     .await?;
     let Json(NewWebhook { url, events }) = body;
     let webhook = Webhook { id, url, events, secret: Some(secret), created_at };
-    work.answer(StatusCode::CREATED, Some(&format!("/api/v1/webhooks/{id}")), &webhook).await
+    work.answer(&app.commits, StatusCode::CREATED, Some(&format!("/api/v1/webhooks/{id}")), &webhook).await
 }
 
 /// Stop a webhook. Deliveries that wait are dropped.
@@ -192,5 +192,5 @@ pub(super) async fn replay(
     .await?
     .ok_or(AppError::NotFound("This event"))?;
     queue(&mut work.tx, webhook, event).await?;
-    work.answer(StatusCode::ACCEPTED, None, &Queued { webhook, event }).await
+    work.answer(&app.commits, StatusCode::ACCEPTED, None, &Queued { webhook, event }).await
 }

@@ -1,24 +1,30 @@
 //! Postgres: which one, the pool and the migrations.
 
 pub mod embedded;
+mod group_commit;
 
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgPool};
 use thiserror::Error;
 
 use crate::config::Config;
 
 use embedded::{Embedded, EmbeddedError};
 
+pub use group_commit::GroupCommit;
+
 /// All migrations, compiled in. Forward only.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
 /// Connections that end by themselves are closed within this time at the end.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
+/// A connection that was not used for so long is asked whether it still lives before it is used again.
+const RESTED: Duration = Duration::from_millis(200);
 
 /// Why there is no database.
 #[derive(Debug, Error)]
@@ -95,6 +101,16 @@ async fn connect(config: &Config, options: PgConnectOptions) -> Result<PgPool, O
     PgPoolOptions::new()
         .max_connections(config.database_connections)
         .acquire_timeout(Duration::from_secs(10))
+        // A connection that was used a moment ago is there: only one that rested is asked first.
+        .test_before_acquire(false)
+        .before_acquire(|connection, rest| {
+            Box::pin(async move {
+                if rest.idle_for < RESTED {
+                    return Ok(true);
+                }
+                Ok(connection.ping().await.is_ok())
+            })
+        })
         .connect_with(options)
         .await
         .map_err(OpenError::Connect)

@@ -5,11 +5,14 @@
 
 mod attention;
 mod behind;
+mod chart;
 mod conversations;
 mod credit;
 mod page;
 mod plot;
 mod report;
+mod risk_page;
+mod risk_scores;
 
 use actix_web::web;
 
@@ -19,6 +22,8 @@ pub use attention::{Attention, attention};
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/manage/reports", web::get().to(page::page))
+        .route("/manage/reports/risk", web::get().to(risk_page::page))
+        .route("/manage/reports/risk/{name}.csv", web::get().to(risk_page::csv))
         .route("/manage/reports/{name}.csv", web::get().to(page::csv))
         .route("/manage/reports/{name}/conversations", web::get().to(behind::page));
 }

@@ -2,6 +2,8 @@
 
 use askama::Template;
 
+use super::chart::{AREA as CHART_AREA, Chart};
+
 /// A plot, ready to render inside a page.
 #[derive(Debug, Clone, Template)]
 #[template(path = "reports/plot.svg", escape = "html")]
@@ -15,6 +17,7 @@ pub(super) struct Plot {
     height: u32,
     bars: Vec<Bar>,
     line: Option<Line>,
+    chart: Option<Chart>,
 }
 
 /// Lets a template write `{{ plot }}`: the plot escapes its own text.
@@ -67,7 +70,13 @@ impl Plot {
             })
             .collect();
         let height = bars.last().map_or(0, |bar| bar.y) + ROW;
-        Some(Self { id, title: title.to_owned(), desc: spoken.join(", "), height, bars, line: None })
+        Some(Self { id, title: title.to_owned(), desc: spoken.join(", "), height, bars, line: None, chart: None })
+    }
+
+    /// A drawing with two axes.
+    pub(super) fn chart(id: &'static str, title: &str, desc: String, chart: Chart) -> Option<Self> {
+        let height = u32::try_from(chart.height.max(0.0).to_string().split('.').next()?.parse::<i64>().ok()?).ok()?;
+        Some(Self { id, title: title.to_owned(), desc, height, bars: Vec::new(), line: None, chart: Some(chart) })
     }
 
     /// Shares from 0 to 1 over time, oldest first; a day without a share is a gap.
@@ -107,7 +116,7 @@ impl Plot {
             end: format!("{:.0} %", end_share * 100.0),
             end_y: end_y + 4.0,
         };
-        Some(Self { id, title: title.to_owned(), desc, height: 160, bars: Vec::new(), line: Some(line) })
+        Some(Self { id, title: title.to_owned(), desc, height: 160, bars: Vec::new(), line: Some(line), chart: None })
     }
 }
 

@@ -9,6 +9,8 @@ pub(super) enum Cell {
     Text(String),
     /// A count.
     Count(i64),
+    /// A number with four decimals.
+    Exact(f64),
     /// A share from 0 to 1; `None` where nothing was counted.
     Share(Option<f64>),
     /// An average of ratings.
@@ -23,6 +25,7 @@ impl Cell {
         match self {
             Self::Text(text) => text.clone(),
             Self::Count(count) => crate::audit::grouped(*count),
+            Self::Exact(number) => format!("{number:.4}"),
             Self::Share(Some(share)) => format!("{:.1} %", share * 100.0),
             Self::Mean(Some(mean)) => format!("{mean:.2}"),
             Self::Seconds(Some(seconds)) => duration_words(*seconds),
@@ -35,6 +38,7 @@ impl Cell {
         match self {
             Self::Text(text) => text.clone(),
             Self::Count(count) => count.to_string(),
+            Self::Exact(number) => number.to_string(),
             Self::Share(value) | Self::Mean(value) | Self::Seconds(value) => {
                 value.map_or_else(String::new, |value| format!("{value:.4}"))
             }

@@ -24,3 +24,4 @@ mod openai;
 mod platform;
 mod records;
 mod regulation_b;
+mod risk_reports;

@@ -71,7 +71,7 @@ pub async fn decide(
         "decision.made"
     };
     record(&mut transaction, person, entry, &application, &stored, &decision).await?;
-    transaction.commit().await?;
+    app.commits.commit(transaction).await?;
     tell(app, application.id, entry).await;
     Ok(decision)
 }
