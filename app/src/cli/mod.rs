@@ -10,6 +10,7 @@ mod chat;
 mod evaluate;
 mod explain;
 mod failure;
+mod generate;
 mod lines;
 mod model;
 mod score;
@@ -50,6 +51,7 @@ enum Command {
     Serve(serve::Serve),
     Understand(understand::Understand),
     Chat(chat::Chat),
+    Generate(generate::Generate),
     #[command(subcommand)]
     Evaluate(evaluate::Evaluate),
     Score(score::Score),
@@ -81,6 +83,7 @@ pub fn run() -> ExitCode {
         Command::Serve(command) => command.run(config),
         Command::Understand(command) => command.run(&config),
         Command::Chat(command) => command.run(&config),
+        Command::Generate(command) => command.run(),
         Command::Evaluate(command) => command.run(&config),
         Command::Score(command) => command.run(&config),
         Command::Explain(command) => command.run(&config),

@@ -3,6 +3,7 @@
 mod adapter;
 pub mod bench;
 pub mod causal;
+mod complete;
 mod decoder;
 mod deepseek_v3;
 mod load;
@@ -13,4 +14,5 @@ mod qwen3_moe;
 mod shapes;
 
 pub use crate::weights::Progress;
+pub use complete::{Completion, complete};
 pub use load::{LoadError, LoadOptions, load};

@@ -52,9 +52,16 @@ pub(crate) fn mix(isa: Isa, rows: &[f32], stride: usize, weights: &[f32], out: &
 #[inline(always)]
 fn mix_plain(rows: &[f32], stride: usize, weights: &[f32], out: &mut [f32]) {
     let width = out.len();
-    for (j, weight) in weights.iter().enumerate() {
-        let row = &rows[j * stride..j * stride + width];
-        out.iter_mut().zip(row).for_each(|(o, r)| *o += weight * r);
+    let row = |j: usize| &rows[j * stride..j * stride + width];
+    let (fours, rest) = weights.as_chunks::<4>();
+    for (j, [a, b, c, d]) in fours.iter().enumerate() {
+        let (first, second, third, fourth) = (row(4 * j), row(4 * j + 1), row(4 * j + 2), row(4 * j + 3));
+        for ((((o, p), q), r), s) in out.iter_mut().zip(first).zip(second).zip(third).zip(fourth) {
+            *o += (a * p + b * q) + (c * r + d * s);
+        }
+    }
+    for (j, weight) in rest.iter().enumerate() {
+        out.iter_mut().zip(row(4 * fours.len() + j)).for_each(|(o, r)| *o += weight * r);
     }
 }
 

@@ -10,6 +10,10 @@ use super::isa::Isa;
 /// Inputs that share a scale.
 pub(crate) const SPAN: usize = 64;
 
+/// Bytes ahead of the weights at hand that are asked for: rows are short, and the processor alone foresees too little.
+#[cfg(target_arch = "x86_64")]
+const AHEAD: usize = 6144;
+
 /// Rows of activations rounded to bytes.
 #[derive(Default)]
 pub(crate) struct Rounded {
@@ -163,7 +167,7 @@ macro_rules! tiled {
 mod avx512 {
     use std::arch::x86_64::*;
 
-    use super::{Row, SPAN};
+    use super::{AHEAD, Row, SPAN};
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma")]
     pub(super) unsafe fn round(x: &[f32], codes: &mut [i8], scales: &mut [f32], sums: &mut [f32]) {
@@ -194,7 +198,9 @@ mod avx512 {
                     _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_dpbusd_epi32(_mm512_setzero_si512(), lift, x))
                 });
                 for r in 0..R {
-                    let w = _mm512_maskz_loadu_epi8(mask, rows[r].add(i).cast());
+                    let at = rows[r].add(i);
+                    _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD).cast());
+                    let w = _mm512_maskz_loadu_epi8(mask, at.cast());
                     let w = _mm512_xor_si512(w, lift);
                     for t in 0..T {
                         let whole = _mm512_dpbusd_epi32(taken[t], w, x[t]);
@@ -218,7 +224,7 @@ mod avx512 {
 mod avx2 {
     use std::arch::x86_64::*;
 
-    use super::{Row, SPAN};
+    use super::{AHEAD, Row, SPAN};
 
     #[target_feature(enable = "avx2,fma")]
     pub(super) unsafe fn round(x: &[f32], codes: &mut [i8], scales: &mut [f32], sums: &mut [f32]) {
@@ -249,6 +255,7 @@ mod avx2 {
                 let scale = xs.map(|x| _mm256_set1_ps(*x.scales.get_unchecked(i / SPAN)));
                 for r in 0..R {
                     let at: *const u8 = rows[r].add(i);
+                    _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD).cast());
                     let w = [_mm256_loadu_si256(at.cast()), _mm256_loadu_si256(at.add(32).cast())];
                     let size = w.map(|w| _mm256_abs_epi8(w));
                     for t in 0..T {
