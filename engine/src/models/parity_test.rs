@@ -168,6 +168,39 @@ fn rounding_moves_logits_little() {
     assert!(worst > 0.0 && worst < 0.15 * size, "{worst} of {size}");
 }
 
+/// What the shipped generator answered to a prompt where it was trained, with the int8 weights in float32.
+#[derive(serde::Deserialize)]
+struct Recorded {
+    ids: Vec<u32>,
+    reply: Vec<u32>,
+    /// The likeliest first tokens with their logits.
+    top: Vec<(u32, f32)>,
+}
+
+#[test]
+fn the_shipped_generator_answers_as_recorded() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("weights/generator");
+    let recorded: Vec<Recorded> = serde_json::from_slice(&std::fs::read(folder.join("fixture.json")).unwrap()).unwrap();
+    for rounding in [false, true] {
+        let mut model = load(&folder, LoadOptions { threads: 2, rounding }, &mut |_| ()).unwrap();
+        model.allocate_cache(256).unwrap();
+        let (mut worst, mut same, mut all) = (0.0f32, 0, 0);
+        for Recorded { ids, reply, top } in &recorded {
+            let mut sequence = Running::new(0);
+            let mut found = sequence.step(&mut *model, ids);
+            worst = top.iter().map(|(token, logit)| (found[*token as usize] - logit).abs()).fold(worst, f32::max);
+            for token in reply {
+                same += usize::from(likeliest(&found) == *token);
+                all += 1;
+                found = sequence.step(&mut *model, &[*token]);
+            }
+        }
+        println!("rounding {rounding}: logits within {worst:.1e}, {same} of {all} tokens the same");
+        assert!(all > 50 && worst < if rounding { 1.0 } else { 5e-3 }, "{worst}");
+        assert!(if rounding { same * 100 >= all * 97 } else { same == all }, "{same} of {all}");
+    }
+}
+
 #[test]
 fn adapters_are_added_for_those_who_ask() {
     let name = "qwen3-moe";
