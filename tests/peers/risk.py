@@ -1,10 +1,9 @@
 """How long other libraries take to explain a model's rows, beside ours, in one run on one thread; ratios as JSON.
 
-    python tests/peers/risk.py --candor target/release/candor [--rust tests/peers/rust/target/release/risk-peers] [--seconds 2]
+    python tests/peers/risk.py --candor target/release/candor [--seconds 2]
 
 needs xgboost, lightgbm, shap, numpy. Trains 300 trees of depth 6 on 30 features of made-up data, saves the models and rows in a
-temporary folder and times every library on the same rows. `--rust` is the crate beside this script, with
-Rust's own explainers.
+temporary folder and times every library on the same rows.
 """
 import argparse
 import json
@@ -46,7 +45,6 @@ def ours(candor, seconds, model, folder):
 def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--candor", required=True)
-    arguments.add_argument("--rust")
     arguments.add_argument("--seconds", type=float, default=2.0)
     options = arguments.parse_args()
     rng = np.random.default_rng(11)
@@ -69,10 +67,6 @@ def main():
         wide = rows.astype(np.float64)
         times["candor"] = ours(options.candor, options.seconds, f"{folder}/xgboost.json", folder)
         times["candor_on_lightgbm"] = ours(options.candor, options.seconds, f"{folder}/lightgbm.txt", folder)["table_us"]
-        if options.rust:
-            out = subprocess.run([options.rust, f"{folder}/xgboost.json", f"{folder}/rows.csv"], capture_output=True,
-                                 text=True, check=True).stdout
-            times.update(json.loads(out))
         matrix = xgboost.DMatrix(rows, feature_names=names)
         times["xgboost"] = per_row(lambda: booster.predict(matrix, pred_contribs=True), ROWS, options.seconds)
         times["xgboost_interactions"] = per_row(
