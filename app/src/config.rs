@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use candor_engine::dialogue::saying::Tone;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -93,12 +94,34 @@ pub struct EngineConfig {
     pub api_key: Option<String>,
     /// Memory for keys and values of a model in this process, in MiB (`CANDOR_ENGINE_CACHE_MIB`).
     pub cache_mib: usize,
+    /// In whose words the assistant speaks: the flows' own, or the model's where they pass the check (`CANDOR_ENGINE_SAY`).
+    pub say: Say,
+    /// How the model's words sound: plain, warm or brief (`CANDOR_ENGINE_TONE`).
+    pub tone: Tone,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self { flows: None, model: None, model_name: None, api_key: None, cache_mib: 256 }
+        Self {
+            flows: None,
+            model: None,
+            model_name: None,
+            api_key: None,
+            cache_mib: 256,
+            say: Say::Flows,
+            tone: Tone::Warm,
+        }
     }
+}
+
+/// In whose words the assistant speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Say {
+    /// The flows' own.
+    Flows,
+    /// The model's, checked.
+    Generated,
 }
 
 /// A key that can not be used, and why.
@@ -156,7 +179,10 @@ impl Config {
     /// Applies variables found by `variable`.
     fn apply(&mut self, variable: impl Fn(&str) -> Option<String>) -> Result<(), ConfigError> {
         fn parsed<T: std::str::FromStr>(key: &'static str, value: &str, right: &str) -> Result<T, ConfigError> {
-            value.parse().map_err(|_| ConfigError::Value { key, problem: format!("{value:?} is not {right}") })
+            value.parse().map_err(|_| not(key, value, right))
+        }
+        fn not(key: &'static str, value: &str, right: &str) -> ConfigError {
+            ConfigError::Value { key, problem: format!("{value:?} is not {right}") }
         }
         if let Some(value) = variable("CANDOR_LISTEN") {
             self.listen = parsed("CANDOR_LISTEN", &value, "an address and port such as 127.0.0.1:8080")?;
@@ -178,6 +204,21 @@ impl Config {
         }
         if let Some(value) = variable("CANDOR_ENGINE_CACHE_MIB") {
             self.engine.cache_mib = parsed("CANDOR_ENGINE_CACHE_MIB", &value, "a number of MiB")?;
+        }
+        if let Some(value) = variable("CANDOR_ENGINE_SAY") {
+            self.engine.say = match value.as_str() {
+                "flows" => Say::Flows,
+                "generated" => Say::Generated,
+                _ => return Err(not("CANDOR_ENGINE_SAY", &value, "flows or generated")),
+            };
+        }
+        if let Some(value) = variable("CANDOR_ENGINE_TONE") {
+            self.engine.tone = match value.as_str() {
+                "plain" => Tone::Plain,
+                "warm" => Tone::Warm,
+                "brief" => Tone::Brief,
+                _ => return Err(not("CANDOR_ENGINE_TONE", &value, "plain, warm or brief")),
+            };
         }
         for (key, field) in [
             ("CANDOR_ENGINE_MODEL", &mut self.engine.model),
@@ -229,6 +270,12 @@ impl Config {
         }
         if self.engine.cache_mib == 0 {
             return refuse("engine.cache_mib", "must be at least 1");
+        }
+        if self.engine.say == Say::Generated && self.engine.model.is_none() {
+            return refuse("engine.say", "needs engine.model, the model that words what is said");
+        }
+        if self.engine.tone == Tone::Sorry {
+            return refuse("engine.tone", "must be plain, warm or brief");
         }
         if self.engine.model.as_ref().is_some_and(|model| model.contains("://") && model_address(model).is_none()) {
             return refuse("engine.model", "must be a folder, or an http:// or https:// address");

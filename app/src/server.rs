@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use actix_web::middleware::{Compress, NormalizePath, from_fn};
 use actix_web::{App as ActixApp, HttpServer, web};
+use candor_engine::dialogue::saying::Saying;
 use candor_engine::generation::Generator;
 use candor_engine::{Engine, risk};
 use sqlx::PgPool;
 use tokio::sync::OnceCell;
 
-use crate::config::Config;
+use crate::config::{Config, Say};
 use crate::crm::SigningKey;
 use crate::db::GroupCommit;
 use crate::jobs::Handlers;
@@ -33,6 +34,8 @@ pub struct App {
     pub engine: Engine,
     /// The generative model, where one is configured.
     pub generator: Option<Arc<dyn Generator>>,
+    /// What the assistant decides in that model's words, where that is configured.
+    pub saying: Option<Arc<Saying>>,
     /// Events to browsers.
     pub live: Live,
     /// How often somebody may do something.
@@ -56,11 +59,16 @@ impl App {
     /// When a configured Redis can not be reached, or a configured model can not be loaded.
     pub async fn assemble(config: Config, db: PgPool, engine: Engine) -> Result<Self> {
         let generator = crate::generation::open(&config).await?;
+        let saying = generator
+            .clone()
+            .filter(|_| config.engine.say == Say::Generated)
+            .map(|generator| Arc::new(Saying::new(generator, config.engine.tone)));
         let mut app = Self {
             commits: GroupCommit::start(db.clone()),
             config,
             db,
             engine,
+            saying,
             generator,
             live: Arc::new(live::InProcess::default()),
             limits: Arc::new(limits::InProcess::default()),

@@ -2,9 +2,13 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use candor_engine::dialogue::evaluate::{evaluate, read_scenarios};
+use candor_engine::dialogue::saying::{self, Saying};
 use candor_engine::dialogue::simulate::simulate;
+use candor_engine::generation::{Generator, Local, LocalOptions};
 use candor_engine::understanding::evaluate::{Labelled, evaluate_intents, evaluate_sentiment};
 use chrono::Utc;
 use clap::Subcommand;
@@ -54,11 +58,29 @@ pub(super) enum Evaluate {
         #[arg(long, value_name = "CSV")]
         questions: PathBuf,
     },
+    /// What a generator says in place of the flows' own wording: how often the check refuses it, and whether anything of what is
+    /// said comes from nowhere.
+    Saying {
+        /// The model: a checkpoint folder, for instance engine/weights/generator.
+        #[arg(long, value_name = "DIR")]
+        model: PathBuf,
+        /// Scenarios, JSON lines as tests/dialogue/README.md describes them. `-` is standard input.
+        #[arg(long, value_name = "FILE")]
+        scenarios: PathBuf,
+        /// Replies asked for.
+        #[arg(long, default_value_t = 1000)]
+        replies: u64,
+    },
 }
 
 impl Evaluate {
     pub(super) fn run(self, config: &Config) -> Result<(), Failure> {
         let runtime = tokio::runtime::Runtime::new()?;
+        let scenarios_of = |path: &Path| -> Result<_, Failure> {
+            let mut text = String::new();
+            open(Some(path))?.read_to_string(&mut text)?;
+            read_scenarios(&text).map_err(|problem| Failure::new(problem).at(path.display()))
+        };
         let mut output = JsonLines::new();
         match self {
             Self::Intents { head, data } => {
@@ -87,10 +109,7 @@ impl Evaluate {
             Self::Dialogue { scenarios: files, simulate: None, .. } => {
                 let mut scenarios = Vec::new();
                 for file in files {
-                    let mut text = String::new();
-                    open(Some(&file))?.read_to_string(&mut text)?;
-                    let read = read_scenarios(&text).map_err(|problem| Failure::new(problem).at(file.display()))?;
-                    scenarios.extend(read);
+                    scenarios.extend(scenarios_of(&file)?);
                 }
                 let engine = engine(config)?;
                 let report = runtime.block_on(async {
@@ -115,6 +134,23 @@ impl Evaluate {
                     found.map_err(|error| Failure::new(error.to_string()))
                 })?;
                 output.write(&found)?;
+            }
+            Self::Saying { model, scenarios, replies } => {
+                let scenarios = scenarios_of(&scenarios)?;
+                let engine = engine(config)?;
+                let generator: Arc<dyn Generator> = Arc::new(Local::open(&model, &LocalOptions::default())?);
+                let saying =
+                    || Saying::new(generator.clone(), config.engine.tone).with_patience(Duration::from_secs(120));
+                let report = runtime.block_on(async {
+                    let knowledge = articles::knowledge(&engine).await?;
+                    let today = Utc::now().date_naive();
+                    let sayings = (&saying(), &saying());
+                    let dialogue = engine.dialogue();
+                    let report =
+                        saying::evaluate::evaluate(&dialogue, &engine, &knowledge, sayings, &scenarios, replies, today);
+                    report.await.map_err(|error| Failure::new(error.to_string()))
+                })?;
+                output.write(&report)?;
             }
         }
         output.finish()

@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use candor_engine::Understanding;
 use candor_engine::dialogue::{self, Action, Choice, HandOffReason, Input, State, Turn};
 use candor_engine::understanding::Error as EngineFailure;
+use candor_engine::{Sentiment, Understanding};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use sqlx::PgConnection;
@@ -258,10 +258,14 @@ async fn assistant_turns(
             }
             done => done,
         };
-        let turn = match turn {
+        let mut turn = match turn {
             Ok(turn) => turn,
             Err(error) => return Ok(Err(error)),
         };
+        if let Some(saying) = &app.saying {
+            let unhappy = understanding.whole.sentiment == Sentiment::Negative;
+            saying.word(&app.engine.dialogue(), unhappy, &mut turn).await;
+        }
         let mut connection = shared.lock().await;
         let intent = opened(flow.as_deref(), &turn, message, &understanding.whole);
         store::record_understanding(&mut connection, message, &understanding.whole, intent).await?;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bank::CustomerId;
 use super::flow::IDENTIFY;
+use super::saying::Spoken;
 use super::summary::{Line, Note, Summary};
 
 /// Turns that are kept in full; older ones are folded into the summary.
@@ -239,6 +240,26 @@ impl State {
             });
         }
         summary
+    }
+
+    /// What was said in the turns kept in full, up to the customer's last message.
+    pub(super) fn said(&self) -> Vec<Spoken<'_>> {
+        let last = self.window.len().saturating_sub(1);
+        let mut said = Vec::new();
+        for (at, turn) in self.window.iter().enumerate() {
+            said.push(Spoken { by_customer: true, text: &turn.customer });
+            if at != last {
+                said.extend(turn.assistant.iter().map(|text| Spoken { by_customer: false, text }));
+            }
+        }
+        said
+    }
+
+    /// The last turn as it was really said.
+    pub(super) fn reword(&mut self, said: Vec<String>) {
+        if let Some(last) = self.window.back_mut() {
+            last.assistant = said;
+        }
     }
 
     /// Adds a turn to the window; what falls out of it is folded into the summary.
