@@ -6,18 +6,23 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candor_engine::generation::{Generator, Local, LocalOptions};
+use tokio::sync::OnceCell;
 
 use crate::config::{Config, EngineConfig};
 use crate::{AppError, Result};
 
 pub use remote::Remote;
 
-/// The configured generator; the shipped one where nothing is configured; `None` where there is none at all.
+/// The configured generator; the shipped one where nothing is configured; `None` where that could not start.
 ///
 /// # Errors
 /// When the configured model can not be used; the message names the key and what is wrong.
 pub async fn open(config: &Config) -> Result<Option<Arc<dyn Generator>>> {
-    let Some(model) = &config.engine.model else { return Ok(None) };
+    let Some(model) = &config.engine.model else {
+        // Nobody asked for it: without it everything else still works, and `/v1` says what is missing.
+        let started = shipped(config).await;
+        return Ok(started.inspect_err(|error| tracing::error!(%error, "the shipped generator did not start")).ok());
+    };
     let wrong = |reason: String| AppError::Unavailable(format!("engine.model: {reason}"));
     if let Some(url) = model_address(model) {
         let remote = Remote::connect(&url, &config.engine).map_err(|error| wrong(error.to_string()))?;
@@ -37,6 +42,27 @@ pub async fn open(config: &Config) -> Result<Option<Arc<dyn Generator>>> {
         local.load_adapter(&name, &adapter).await.map_err(|error| wrong(format!("adapter {name}: {error}")))?;
     }
     Ok(Some(Arc::new(local)))
+}
+
+/// The shipped generator, started once for the whole program; `weights` may hold another one.
+async fn shipped(config: &Config) -> Result<Arc<dyn Generator>> {
+    static SHIPPED: OnceCell<Arc<dyn Generator>> = OnceCell::const_new();
+    let options = LocalOptions {
+        name: config.engine.model_name.clone().unwrap_or_else(|| "candor-generator".to_owned()),
+        cache_bytes: config.engine.cache_mib.saturating_mul(1 << 20),
+        ..LocalOptions::default()
+    };
+    let folder = config.weights.as_ref().map(|weights| weights.join("generator")).filter(|folder| folder.is_dir());
+    let start = || async move {
+        let started = tokio::task::spawn_blocking(move || match folder {
+            Some(folder) => Local::open(&folder, &options),
+            None => Local::shipped(&options),
+        });
+        let local = started.await.map_err(|error| AppError::Internal(error.to_string()))?;
+        let local: Arc<dyn Generator> = Arc::new(local.map_err(|error| AppError::Unavailable(error.to_string()))?);
+        Ok::<_, AppError>(local)
+    };
+    SHIPPED.get_or_try_init(start).await.cloned()
 }
 
 /// The model as an address, where it is one and not a folder.

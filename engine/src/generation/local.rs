@@ -20,7 +20,7 @@ use crate::runtime::decode::{self, Job, Order, Shared};
 use crate::runtime::grammar::Grammar as Constraint;
 use crate::runtime::scheduler::Bounds;
 use crate::tokens::text::TextTokens;
-use crate::weights::Folder;
+use crate::weights::{Folder, generator_inside};
 
 use super::json::{Grammar, JsonText, TokenTable};
 use super::request::{Chat, TOP_LOGPROBS, ToolChoice};
@@ -96,12 +96,24 @@ impl Local {
     /// # Errors
     /// [`EngineError::Model`] naming the file or the tensor that is wrong, or the memory that is missing.
     pub fn open(folder: &Path, options: &LocalOptions) -> Result<Self, EngineError> {
+        Self::load(&Folder::Disk(folder.to_owned()), options)
+    }
+
+    /// Starts the generator that ships with the program.
+    ///
+    /// # Errors
+    /// [`EngineError::Model`] when there is no memory for it, [`EngineError::Worker`] when no thread can start.
+    pub fn shipped(options: &LocalOptions) -> Result<Self, EngineError> {
+        Self::load(&generator_inside(), options)
+    }
+
+    fn load(folder: &Folder, options: &LocalOptions) -> Result<Self, EngineError> {
         let mut report = |progress: Progress| {
             tracing::debug!(tensors = progress.tensors, of = progress.of, bytes = progress.bytes, "loading");
         };
-        let model = models::load(folder, LoadOptions::default(), &mut report)
+        let model = models::load_from(folder, LoadOptions::default(), &mut report)
             .map_err(|error| EngineError::Model { model: options.name.clone(), reason: error.to_string() })?;
-        Self::start(model, folder, options)
+        Self::start_from(model, folder, options)
     }
 
     /// Starts a model with the tokenizer, chat template and end marks of its folder.

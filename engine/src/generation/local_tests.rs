@@ -373,6 +373,17 @@ fn byte_number(byte: u8) -> u32 {
     (0..256).find(|&token| tokens.bytes(token) == [byte]).unwrap()
 }
 
+#[tokio::test]
+async fn the_shipped_generator_answers_a_chat() {
+    let local = Local::shipped(&options(64 << 20, 4, 256)).unwrap();
+    let mut request = Request::chat(vec![Message::user("Hello, I lost my card.")]);
+    request.max_tokens = Some(24);
+    request.sampling = Sampling::greedy();
+    let (one, two) = (text(&local, request.clone()).await, text(&local, request).await);
+    assert_eq!(one.text, two.text);
+    assert!(!one.text.trim().is_empty() && one.usage.completion_tokens <= 24);
+}
+
 /// Real models too: the backend computes the same bits whatever else is in the batch.
 #[tokio::test]
 async fn real_checkpoints_say_the_same_together_as_alone() {

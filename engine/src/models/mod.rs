@@ -15,4 +15,5 @@ mod shapes;
 
 pub use crate::weights::Progress;
 pub use complete::{Completion, complete};
+pub(crate) use load::load_from;
 pub use load::{LoadError, LoadOptions, load};

@@ -15,12 +15,13 @@ pub(crate) enum Folder {
 }
 
 macro_rules! inside {
-    ($($file:literal),* $(,)?) => {
-        &[$(($file, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/weights/encoder/", $file)))),*]
+    ($folder:literal: $($file:literal),* $(,)?) => {
+        &[$(($file, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/weights/", $folder, "/", $file)))),*]
     };
 }
 
 static ENCODER: &[(&str, &[u8])] = inside![
+    "encoder":
     "config.json",
     "tokenizer.json",
     "model.safetensors.index.json",
@@ -28,6 +29,25 @@ static ENCODER: &[(&str, &[u8])] = inside![
     "model-00002-of-00003.safetensors",
     "model-00003-of-00003.safetensors",
 ];
+
+static GENERATOR: &[(&str, &[u8])] = inside![
+    "generator":
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "model.safetensors.index.json",
+    "model-00001-of-00004.safetensors",
+    "model-00002-of-00004.safetensors",
+    "model-00003-of-00004.safetensors",
+    "model-00004-of-00004.safetensors",
+];
+
+/// The generator that ships with the program.
+#[must_use]
+pub(crate) fn generator_inside() -> Folder {
+    Folder::Inside(GENERATOR)
+}
 
 /// The encoder that ships with the program.
 #[must_use]

@@ -11,7 +11,7 @@ mod tensors;
 pub(crate) use bytes::Bytes;
 pub(crate) use checkpoint::Checkpoint;
 pub use checkpoint::Progress;
-pub(crate) use folder::{Folder, encoder_inside};
+pub(crate) use folder::{Folder, encoder_inside, generator_inside};
 pub(crate) use stored::Stored;
 pub(crate) use tensors::Tensors;
 
