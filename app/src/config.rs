@@ -271,9 +271,6 @@ impl Config {
         if self.engine.cache_mib == 0 {
             return refuse("engine.cache_mib", "must be at least 1");
         }
-        if self.engine.say == Say::Generated && self.engine.model.is_none() {
-            return refuse("engine.say", "needs engine.model, the model that words what is said");
-        }
         if self.engine.tone == Tone::Sorry {
             return refuse("engine.tone", "must be plain, warm or brief");
         }
