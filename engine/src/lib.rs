@@ -20,6 +20,7 @@ mod tokens;
 pub mod understanding;
 mod weights;
 
+pub use layers::Precision;
 pub use understanding::{Entity, EntityKind, Sentiment, Understanding};
 
 /// How an [`Engine`] is loaded.
@@ -33,11 +34,13 @@ pub struct Options {
     pub queue_capacity: usize,
     /// Threads that one forward pass may use; 0 takes what the machine has.
     pub threads: usize,
+    /// Arithmetic of the encoder.
+    pub precision: Precision,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { weights: None, flows: None, queue_capacity: 1024, threads: 0 }
+        Self { weights: None, flows: None, queue_capacity: 1024, threads: 0, precision: Precision::Int8 }
     }
 }
 
@@ -116,7 +119,7 @@ impl Engine {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             asked => asked,
         };
-        let reader = understanding::Reader::load(&encoder, options.queue_capacity, threads)?;
+        let reader = understanding::Reader::load(&encoder, (options.queue_capacity, threads), options.precision)?;
         Ok(Self { shared: Arc::new(Shared { reader, flows, risk }) })
     }
 

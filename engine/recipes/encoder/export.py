@@ -2,9 +2,9 @@
 import json, os
 import numpy as np, torch, torch.nn.functional as F
 from safetensors.torch import save_file
-from model import Batch
+from model import group_of
 
-SHARD_BYTES = 16_500_000
+SHARD_BYTES = 15_600_000
 FIXTURE = ["I lost my card yesterday", "hi", "What is the exchange rate between pounds and euros?",
            "no, the other card ending 4421", "my transfer of £250.00 to Anna hasn't arrived!!",
            "naïve café – 你好 unaffordable antidisestablishmentarianism",
@@ -40,7 +40,7 @@ def shipped_copy(model, into):
     return into.eval()
 
 
-def export(model, config, labels, calibration, tokenizer, out, version):
+def export(model, config, labels, calibration, fixture, out, version):
     tensors = {}
     for name, t in model.state_dict().items():
         t = t.detach().float().contiguous()
@@ -76,16 +76,15 @@ def export(model, config, labels, calibration, tokenizer, out, version):
         "out_of_scope": {"clinc150": "oos", "banking77": "oos", "desk": "other"}}
     with open(os.path.join(out, "config.json"), "w") as f:
         json.dump(description, f, indent=1)
-    record(model, tokenizer, out)
+    record(model, fixture, out)
 
 
 @torch.no_grad()
-def record(model, tokenizer, out):
+def record(model, fixture, out):
     """fixture.json: what this model answers, in float32 on the CPU."""
     model.eval(); model.float().cpu(); rows = []
-    for text in FIXTURE:
-        ids = tokenizer.encode(text).ids
-        first, mean = model(Batch([np.array(ids)], "cpu"))
+    for text, ids in ((f["text"], f["ids"]) for f in fixture):
+        first, mean = model([group_of([ids], "cpu")])
         logits = {h: [round(float(x), 6) for x in l[0]] for h, l in model.logits(first, mean).items()}
         rows.append({"text": text, "ids": ids, "logits": logits,
                      "embedding": [round(float(x), 7) for x in F.normalize(mean, dim=-1)[0]]})

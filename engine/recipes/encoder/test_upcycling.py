@@ -1,7 +1,7 @@
 """At its start the upcycled encoder is the dense one: python -m pytest test_upcycling.py (MINILM=folder of MiniLM)."""
 import os
 import numpy as np, pytest, torch
-from model import Batch, DenseFeedForward, Encoder, Experts, read_minilm
+from model import DenseFeedForward, Encoder, Experts, group_of, read_model
 
 
 def small_weights(hidden=16, inner=32):
@@ -34,10 +34,10 @@ def test_balancing_evens_out_a_skewed_router():
 
 @pytest.mark.skipif("MINILM" not in os.environ, reason="set MINILM to the folder of all-MiniLM-L6-v2")
 def test_whole_encoder_equals_minilm_at_the_start():
-    config, w = read_minilm(os.environ["MINILM"])
+    config, w = read_model(os.environ["MINILM"])
     ids = [np.array([101, 2026, 4003, 2003, 2439, 102]), np.array([101, 7592, 102])]
     with torch.no_grad():
-        moe = Encoder(config, w, {"a": 2}).eval()(Batch(ids, "cpu"))
-        dense = Encoder(config, w, {"a": 2}, experts=False).eval()(Batch(ids, "cpu"))
+        moe = Encoder(config, w, {"a": 2}).eval()([group_of(ids, "cpu")])
+        dense = Encoder(config, w, {"a": 2}, experts=False).eval()([group_of(ids, "cpu")])
     for a, b in zip(moe, dense):
         assert (a - b).abs().max() < 1e-5

@@ -1,228 +1,241 @@
-"""Trains Candor's encoder: upcycle MiniLM, train teachers, distil them into the one model that ships, quantise.
+"""Trains Candor's encoder: dense teachers side by side, then the one upcycled student that ships, then int8.
 
-    python train.py --minilm DIR --datasets DIR --out DIR
+    python pack.py --minilm DIR --mpnet DIR --datasets DIR --out PACK
+    python train.py --pack PACK --out DIR --minutes 8.5
 
-One GPU, minutes. README.md says what comes out and what was measured.
+One GPU. The teachers take the first part of the time, the student the rest; README.md says what comes out.
 """
-import argparse, json, math, os, shutil, time
+import argparse, glob, json, multiprocessing, os, shutil, subprocess, sys, tempfile, time
 import numpy as np, torch, torch.nn.functional as F
-from tokenizers import Tokenizer
-from data import HEADS, OOS, Corpus
+from data import HEADS
 from export import export, shipped_copy
-from measure import calibrate, expert_load, predict, report
-from model import Batch, Encoder, read_minilm, use_grouped_products
+from fit import Trainer
+from measure import auroc, calibrate, expert_load, predict, report, violation
+from model import Encoder, Experts, group_of, use_grouped_products
+from pack import load_model
+from rows import Rows, Sampler
+from teach import hard_loss, teach
 
-MAX_TOKENS = 64
-SHARE = {"clinc150": 80, "banking77": 64, "desk": 64, "sentiment": 40}   # labelled rows of a step, by head
-GENERAL, UNLABELLED = 16, 56                                            # rows without labels: plain English, customers
-WEIGHT = {"clinc150": 1.0, "banking77": 1.0, "desk": 1.0, "sentiment": 0.5}
-
-
-class Rows:
-    """Everything that is trained on, tokenised once. labels[head][i] is -1 where row i has none."""
-
-    def __init__(self, corpus, tokenizer, folds, device):
-        rows = [corpus.rows[k] for k in sorted(corpus.rows)]
-        texts = [r["text"] for r in rows] + corpus.general
-        self.ids = [np.array(e.ids) for e in tokenizer.encode_batch(texts)]
-        index = {h: {l: i for i, l in enumerate(corpus.labels[h])} for h in HEADS}
-        self.labels = {h: np.full(len(texts), -1) for h in HEADS}
-        for i, r in enumerate(rows):
-            for h, l in r["labels"].items():
-                self.labels[h][i] = index[h][l]
-        self.pools = {h: np.flatnonzero(self.labels[h] >= 0) for h in HEADS}
-        labelled = np.any([self.labels[h] >= 0 for h in HEADS], axis=0)
-        self.pools["general"] = np.arange(len(rows), len(texts))
-        self.pools["unlabelled"] = np.flatnonzero(~labelled[: len(rows)])
-        self.fold = np.random.default_rng(7).integers(0, max(folds, 1), len(texts))
-        self.device, self.target = device, None
+SHARE = {"clinc150": 128, "banking77": 112, "hwu64": 88, "desk": 112, "sentiment": 128, "variation": 176, "unlabelled": 144, "general": 24}
+WORKERS = [["mpnet-0", "mpnet-4"], ["mpnet-1", "mpnet-2"], ["minilm-2", "mpnet-3"]]
+HARD, HOLD = 0.3, 2.0         # weight of the labels beside the teachers', of the original embedding
+# The texts over which the load of the experts is even: the test sets in the proportions they have, drawn from training rows.
+MIXTURE = [("clinc150", "clinc150", 4400), ("banking77", "banking77", 2464), ("hwu64", "hwu64", 861), ("natcs", "desk", 685),
+           ("sentence_polarity", "sentiment", 1429), ("pros_cons", "sentiment", 4296)]
 
 
-def draw(rng, pool, queue, n):
-    """n rows of a pool, every row once before any comes again."""
-    taken = []
-    while len(taken) < n:
-        if not queue:
-            queue.extend(rng.permutation(pool).tolist())
-        taken.append(queue.pop())
-    return taken
+def spread(total, parts):
+    return torch.split(total, parts, -1)
 
 
-def supervised_contrast(z, group, temperature=0.07):
-    """Khosla et al. 2020: rows of one label attract each other."""
-    z = F.normalize(z, dim=-1); s = z @ z.t() / temperature
-    eye = torch.eye(len(z), device=z.device, dtype=torch.bool)
-    s = s.masked_fill(eye, -1e9)
-    positive = (group[:, None] == group[None]) & ~eye
-    logp = s - torch.logsumexp(s, 1, keepdim=True)
-    return -((logp * positive).sum(1) / positive.sum(1).clamp(min=1)).mean()
+def opinions(work, rows, widths, say):
+    """Mean of the teachers' probabilities for every row [rows, labels of all heads]. Half of a row's target comes from
+    teachers that never saw its label, which softens wrong ones. MiniLM's weight is what validation likes best."""
+    names = sorted(n[:-5] for n in (os.path.basename(p) for p in glob.glob(os.path.join(work, "*.json"))) if os.path.exists(os.path.join(work, n[:-5] + ".npy")))
+    if not names:
+        return None, {"teachers": []}
+    specs = {n: json.load(open(os.path.join(work, n + ".json"))) for n in names}
+    sets = {n: np.load(os.path.join(work, n + ".sets.npz")) for n in names}
+    ends = np.cumsum([0] + widths)
 
-
-def train(config, minilm, rows, heads, steps, lr, seed, soft=None, left_out=None, say=print):
-    """One model. `soft` are the teachers' probabilities by head; rows of fold `left_out` give no labels."""
-    torch.manual_seed(seed); rng = np.random.default_rng(seed); device = rows.device; start = time.time()
-    model = Encoder(config, minilm, heads).to(device)
-    head = lambda n: n.startswith("heads.")
-    named = list(model.named_parameters())
-    group = lambda keep, rate, decay: {"params": [p for n, p in named if keep(n, p)], "lr": rate, "base": rate, "weight_decay": decay}
-    optimizer = torch.optim.AdamW([
-        group(lambda n, p: not head(n) and p.ndim > 1, lr, 0.01), group(lambda n, p: not head(n) and p.ndim <= 1, lr, 0.0),
-        group(lambda n, p: head(n), 5 * lr, 0.01)], betas=(0.9, 0.98), fused=device == "cuda")
-    # The mean of the last steps' weights generalises better than the last step's.
-    average, decay = [p.detach().clone() for _, p in named], 0.998
-    usable = {h: pool if left_out is None else pool[rows.fold[pool] != left_out] for h, pool in rows.pools.items()}
-    queues = {h: [] for h in usable}
-    share = dict(SHARE, general=GENERAL, **({"unlabelled": UNLABELLED} if soft is not None else {}))
-    base = np.cumsum([0] + [heads[h] for h in HEADS])
-    for step in range(steps):
-        picked, groups = [], []
-        for name, n in share.items():
-            chosen = draw(rng, usable[name], queues[name], n); picked += chosen
-            if name in HEADS:
-                groups += (base[HEADS.index(name)] + rows.labels[name][chosen]).tolist()
+    def judged(weight):
+        mean = lambda k: sum(weight[n] * sets[n][k].astype(np.float64) for n in names) / sum(weight.values())
+        loss, figures = 0.0, {}
+        for key, (head, _, gold) in rows.sets.items():
+            if head is None:
+                continue
+            h = HEADS.index(head); p = mean(key)[:, ends[h]:ends[h + 1]]; gold = gold[: len(p)].astype(np.int64)
+            if key.startswith("val."):
+                loss -= np.log(np.maximum(p[np.arange(len(p)), gold], 1e-6)).mean()
             else:
-                groups += [-1 - i for i in chosen]
-        picked = np.array(picked)
-        ids = [rows.ids[i] for i in picked]
-        batch = Batch(ids + ids, device)                                  # two views: dropout differs
-        groups = torch.tensor(groups * 2, device=device)
-        rate = min(1.0, (step + 1) / (0.06 * steps)) * 0.5 * (1 + math.cos(math.pi * step / steps))
-        for g in optimizer.param_groups:
-            g["lr"] = g["base"] * rate
-        with torch.autocast("cuda", torch.bfloat16, enabled=device == "cuda"):
-            first, mean = model(batch)
-            logits = model.logits(first, mean)
-        loss = 0.1 * supervised_contrast(first.float(), groups)
-        loss = loss + 2.0 * (1 - F.cosine_similarity(mean, rows.target[np.concatenate([picked, picked])].to(device).float()).mean())
-        for h in HEADS:
-            out, gold = logits[h].float(), rows.labels[h][picked]
-            keep = gold >= 0 if left_out is None else (gold >= 0) & (rows.fold[picked] != left_out)
-            where = np.flatnonzero(np.concatenate([keep, keep]))
-            gold = torch.from_numpy(np.concatenate([gold, gold])[where]).to(device)
-            hard = F.cross_entropy(out[torch.from_numpy(where).to(device)], gold, label_smoothing=0.1)
-            if soft is None:
-                loss = loss + WEIGHT[h] * hard
-            else:
-                teacher = soft[h][np.concatenate([picked, picked])].to(device)
-                distil = -(teacher * F.log_softmax(out, -1)).sum(-1)
-                own = torch.from_numpy(np.where(np.concatenate([keep, keep]), 1.0, 0.25).astype(np.float32)).to(device)
-                loss = loss + WEIGHT[h] * (0.3 * hard + 0.7 * (own * distil).sum() / own.sum())
-        optimizer.zero_grad(set_to_none=True); loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        for e in model.experts():
-            e.balance(2e-3 * (1 - step / steps) + 2e-5)
-        d = min(decay, (1 + step) / (10 + step))
-        with torch.no_grad():
-            torch._foreach_lerp_(average, [p.detach() for _, p in named], 1 - d)
-        if step % 500 == 0 or step == steps - 1:
-            say(f"  step {step} loss {loss.item():.3f} {time.time() - start:.0f}s", flush=True)
-    with torch.no_grad():
-        for (_, p), a in zip(named, average):
-            p.copy_(a)
-    settle(model, rows, rng, min(600, steps))
-    return model
+                names_of = rows.meta["labels"][head]
+                inside = [i for i, l in enumerate(names_of) if l != "oos" and not (head == "desk" and l == "other")]
+                known = np.isin(gold, inside)
+                best = np.array(inside)[p[:, inside].argmax(1)]
+                figures[key[5:]] = {"accuracy": round(float((best == gold)[known].mean()), 4)}
+                if head == "sentiment":
+                    figures[key[5:]]["accuracy_of_two"] = round(float((p[:, [0, 2]].argmax(1) * 2 == gold).mean()), 4)
+        return loss, figures
+
+    weights = {small: {n: small if specs[n]["base"] == "minilm" else 1.0 for n in names} for small in (0.0, 0.25, 0.5, 1.0)}
+    weights = {s: w for s, w in weights.items() if sum(w.values()) > 0}
+    best = min(weights, key=lambda s: judged(weights[s])[0])
+    weight = weights[best]
+    say("weight of MiniLM among the teachers", best, json.dumps(judged(weight)[1]), flush=True)
+    total = torch.zeros(len(rows.ids), sum(widths), device=rows.device)
+    own, count = torch.zeros_like(total), torch.zeros(len(rows.ids), 1, device=rows.device)
+    for n in names:
+        p = torch.from_numpy(np.load(os.path.join(work, n + ".npy"))).to(rows.device).float() * weight[n]
+        total += p
+        mine = torch.from_numpy((rows.fold == specs[n]["fold"]).astype(np.float32)).to(rows.device).unsqueeze(1) * weight[n]
+        own += p * (mine > 0); count += mine
+    whole = sum(weight.values())
+    rest = (whole - count).clamp(min=1e-6)
+    both = ((count > 0) & (rest > 1e-3)).float()
+    soft = both * (0.5 * own / count.clamp(min=1e-6) + 0.5 * (total - own) / rest) + (1 - both) * total / whole
+    return soft.half(), {"teachers": [specs[n] for n in names], "ensemble": judged(weight)[1], "weight_of_minilm": best,
+                         "ensemble_of_mpnet_alone": judged(weights[0.0])[1] if 0.0 in weights else None}
 
 
 @torch.no_grad()
-def settle(model, rows, rng, rounds=600):
-    """Balances the averaged weights' routers over training rows: the average has never run before."""
-    model.eval()
-    names = list(SHARE)
-    for i in range(rounds):
-        picked = np.concatenate([rng.choice(rows.pools[h], 2 * SHARE[h]) for h in names])
-        with torch.autocast("cuda", torch.bfloat16, enabled=rows.device == "cuda"):
-            model(Batch([rows.ids[j] for j in picked], rows.device))
-        for e in model.experts():
-            e.balance(1e-3 * (1 - i / rounds) ** 2 + 1e-6)
-
-
-@torch.no_grad()
-def original_embeddings(config, minilm, ids, device):
-    dense = Encoder(config, minilm, {"none": 1}, experts=False).to(device).eval()
-    order, out = np.argsort([len(i) for i in ids]), torch.empty(len(ids), config["hidden_size"], dtype=torch.float16)
-    for at in range(0, len(order), 512):
-        part = order[at:at + 512]
-        out[part] = F.normalize(dense(Batch([ids[i] for i in part], device))[1], dim=-1).half().cpu()
-    return out
+def settle(model, rows, device, rounds, count, say):
+    """Evens the load of the shipped weights out over a wide mixture: the biases move by how far each copy's share is off."""
+    model.eval(); rng = np.random.default_rng(5); picked = []
+    whole = sum(n for _, _, n in MIXTURE)
+    for source, head, n in MIXTURE:
+        pool = np.flatnonzero((rows.source == source) & (rows.gold[:, HEADS.index(head)] >= 0))
+        if len(pool):
+            picked.append(rng.choice(pool, min(len(pool), max(1, round(count * n / whole))), replace=False))
+    picked = np.concatenate(picked); picked = picked[np.argsort(rows.length[picked], kind="stable")]
+    groups = [group_of([rows.ids[i] for i in picked[at:at + 1024]], device) for at in range(0, len(picked), 1024)]
+    best, kept = None, None
+    for i in range(rounds + 1):
+        load = 0
+        for g in groups:
+            model([g]); load = load + torch.stack([e.load for e in model.experts()])
+        worst = max(violation(load))
+        if best is None or worst < best:
+            best, kept = worst, [e.selection_bias.clone() for e in model.experts()]
+        for e, l in zip(model.experts(), load):
+            l = l.view(e.shards, e.copies); share = l / l.mean(1, keepdim=True)
+            e.selection_bias += (0.05 * (1 - i / (rounds + 1)) ** 1.5 + 0.002) * (1 - share).clamp(-1, 1).view(-1)
+    for e, b in zip(model.experts(), kept):
+        e.selection_bias.copy_(b)
+    say(f"settled: MaxVio {best:.4f} over {len(picked)} training texts", flush=True)
 
 
 def main():
     a = argparse.ArgumentParser()
-    a.add_argument("--minilm", required=True); a.add_argument("--datasets", required=True); a.add_argument("--out", required=True)
-    a.add_argument("--teachers", type=int, default=5); a.add_argument("--teacher-steps", type=int, default=2000)
-    a.add_argument("--steps", type=int, default=5000); a.add_argument("--lr", type=float, default=2e-4)
-    a.add_argument("--subset", type=float, default=1.0, help="share of the training rows, to try the recipe")
-    a.add_argument("--limit", type=int, default=0, help="texts per evaluation, to try the recipe")
-    a.add_argument("--minutes", type=float, default=1e9, help="fewer teachers and steps where they would take longer")
-    a.add_argument("--version", default="encoder-1")
+    a.add_argument("--pack", required=True); a.add_argument("--out", required=True)
+    a.add_argument("--minutes", type=float, default=8.5); a.add_argument("--teachers-share", type=float, default=0.42)
+    a.add_argument("--lr", type=float, default=3e-4); a.add_argument("--version", default="encoder-2")
+    a.add_argument("--tiny", type=int, default=1, help="tries the recipe: batches so many times smaller, two steps a model")
+    a.add_argument("--role", default="main"); a.add_argument("--names", default=""); a.add_argument("--work"); a.add_argument("--begun", type=float)
+    a.add_argument("--eager", action="store_true")
     a = a.parse_args()
-    start, device = time.time(), "cuda" if torch.cuda.is_available() else "cpu"
-    torch.backends.cuda.matmul.allow_tf32 = True
-    if device == "cuda":
-        use_grouped_products()
+    begun = a.begun or time.time()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    teachers_end, end = begun + a.teachers_share * a.minutes * 60, begun + a.minutes * 60
+    if a.role == "teacher":
+        return teach(a.names.split(","), a.pack, a.work, teachers_end, device, a.tiny)
+    if a.role == "student":
+        return student(a, begun, teachers_end, end, device)
     os.makedirs(a.out, exist_ok=True)
-    corpus = Corpus(a.datasets, os.path.dirname(os.path.abspath(__file__)), subset=a.subset)
-    print(corpus.summary(), flush=True)
-    config, minilm = read_minilm(a.minilm)
-    tokenizer = Tokenizer.from_file(os.path.join(a.minilm, "tokenizer.json"))
-    tokenizer.no_padding(); tokenizer.enable_truncation(MAX_TOKENS)
-    heads = {h: len(corpus.labels[h]) for h in HEADS}
-    rows = Rows(corpus, tokenizer, a.teachers, device)
-    rows.target = original_embeddings(config, minilm, rows.ids, device)
-    print(f"read {len(rows.ids)} rows, {sum(map(len, rows.ids)) / len(rows.ids):.1f} tokens each, {time.time() - start:.0f}s", flush=True)
-    cut = lambda s: s[: a.limit] if a.limit else s
-    val = {k: cut(v) for k, v in corpus.val.items()}; test = {k: cut(v) for k, v in corpus.test.items()}
-    soft, trained, history = None, 0, {}
-    if a.teachers:
-        total = {h: torch.zeros(len(rows.ids), n) for h, n in heads.items()}
-        own = {h: torch.zeros(len(rows.ids), n) for h, n in heads.items()}
-        for t in range(a.teachers):
-            took = time.time()
-            if t and took - start + (took - begun) / t > 0.55 * a.minutes * 60:
-                break
-            begun = took if t == 0 else begun
-            left_out = t if a.teachers > 1 else None
-            teacher = train(config, minilm, rows, heads, a.teacher_steps, a.lr, 100 + t, left_out=left_out)
-            pace = (time.time() - took) / a.teacher_steps
-            probabilities = {h: torch.softmax(l, -1) for h, l in predict(teacher, rows.ids, device)[0].items()}
-            mine = torch.from_numpy(rows.fold == t)
-            for h in heads:
-                total[h] += probabilities[h]; own[h][mine] = probabilities[h][mine]
-            trained += 1
-            calibration = calibrate(teacher, corpus.labels, val, tokenizer, device)
-            history[f"teacher_{t}"] = report(teacher, corpus.labels, test, calibration, tokenizer, device)
-            print(f"teacher {t}", json.dumps(history[f"teacher_{t}"]), f"{time.time() - took:.0f}s", flush=True)
-            del teacher
-        # Half of a row's target comes from the teacher that never saw its label: it softens wrong labels.
-        soft = {}
-        for h in heads:
-            mean = total[h] / trained
-            seen = torch.from_numpy((rows.fold < trained) & (trained > 1)).unsqueeze(1)
-            soft[h] = torch.where(seen, 0.5 * own[h] + 0.5 * (total[h] - own[h]) / max(trained - 1, 1), mean)
-        # A step of the student has a fifth more rows than a teacher's; half a minute is left for measuring.
-        a.steps = min(a.steps, int((a.minutes * 60 - (time.time() - start) - 30) / (1.3 * pace)))
-    model = train(config, minilm, rows, heads, a.steps, a.lr, 1, soft=soft)
-    print(f"trained after {time.time() - start:.0f}s", flush=True)
-    history["float32"] = report(model, corpus.labels, test, calibrate(model, corpus.labels, val, tokenizer, device), tokenizer, device)
-    print("float32", json.dumps(history["float32"]), flush=True)
-    model = shipped_copy(model, Encoder(config, minilm, heads)).to(device)
-    calibration = calibrate(model, corpus.labels, val, tokenizer, device)
-    history["shipped"] = report(model, corpus.labels, test, calibration, tokenizer, device, minilm=(config, minilm))
-    # The sets in the proportions of training: the balance holds for that mixture, not for each set by itself.
-    mixture = [t for s, n in (("clinc150", 2800), ("banking77", 2240), ("desk_natcs", 685), ("desk_clinc150", 1555), ("sentiment", 1400))
-               for t, _ in test[s][-n:]]
-    history["expert_load"] = expert_load(model, mixture, tokenizer, device)
-    print("shipped", json.dumps(history["shipped"]), flush=True)
-    print("calibration", json.dumps(calibration), "MaxVio", history["expert_load"]["max_violation"], flush=True)
-    tokenizer.enable_truncation(256); tokenizer.save(os.path.join(a.out, "tokenizer.json"))
-    export(model.cpu(), config, corpus.labels, calibration, tokenizer, a.out, a.version)
-    history["seconds"], history["device"] = round(time.time() - start), torch.cuda.get_device_name() if device == "cuda" else "cpu"
-    history["settings"] = vars(a) | {"minilm": None, "datasets": None, "out": None, "teachers_trained": trained}
-    with open(os.path.join(a.out, "metrics.json"), "w") as f:
-        json.dump(history, f, indent=1)
-    print(f"done in {time.time() - start:.0f}s", flush=True)
+    work = a.work or tempfile.mkdtemp()
+    common = [sys.executable, os.path.abspath(__file__), "--pack", a.pack, "--out", a.out, "--minutes", str(a.minutes), "--work", work, "--begun", str(begun),
+              "--teachers-share", str(a.teachers_share), "--lr", str(a.lr), "--version", a.version, "--tiny", str(a.tiny)]
+    environment = os.environ | {"OMP_NUM_THREADS": "4" if device == "cuda" else "1"}
+    workers = WORKERS if device == "cuda" else [["minilm-2", "mpnet-4"]]
+    teachers = [subprocess.Popen(common + ["--role", "teacher", "--names", ",".join(names)], env=environment) for names in workers]
+    pupil = subprocess.Popen(common + ["--role", "student"], env=environment)
+    if pupil.wait() != 0 and end - time.time() > 90:
+        print("the student failed: once more without a graph", flush=True)
+        for t in teachers:
+            t.wait()
+        subprocess.run(common + ["--role", "student", "--eager"], env=environment, check=True)
+    for t in teachers:
+        t.terminate(); t.wait()
+    shutil.rmtree(work, ignore_errors=True)
+    print(f"done in {time.time() - begun:.0f}s", flush=True)
 
+
+def student(a, begun, teachers_end, end, device):
+    say = print
+    torch.backends.cuda.matmul.allow_tf32 = True
+    tiny = a.tiny > 1
+    rows = Rows(a.pack, device); labels = rows.meta["labels"]; heads = {h: len(labels[h]) for h in HEADS}
+    widths = list(heads.values())
+    say({k: len(v) for k, v in rows.pools.items()}, f"read after {time.time() - begun:.0f}s", flush=True)
+    config, minilm = load_model(os.path.join(a.pack, "minilm.npz"))
+    dense = Encoder(config, minilm, {"none": 1}, experts=False).to(device)
+    target = predict(dense, rows.ids, device)[1].half().to(device); del dense
+    if device == "cuda":
+        use_grouped_products(say)
+    sampler = Sampler(rows, {k: max(1, v // a.tiny) for k, v in SHARE.items()}, 1)
+    say("texts a step by width", sampler.sizes, "rows", sum(sampler.sizes), flush=True)
+    soft = None
+
+    def loss_of(groups, picked, classes):
+        first, mean = model(groups)
+        logits, care = model.logits(first, mean), rows.care.index_select(0, picked)
+        loss = HOLD * (1 - F.cosine_similarity(mean, target.index_select(0, picked).float()).mean())
+        teacher = None if soft is None else spread(soft.index_select(0, picked).float(), widths)
+        for i, h in enumerate(HEADS):
+            hard = hard_loss(logits[h], rows.labels.index_select(0, picked)[:, i])
+            if teacher is None:
+                loss = loss + hard
+            else:
+                distil = -(teacher[i] * F.log_softmax(logits[h].float(), -1)).sum(-1)
+                loss = loss + HARD * hard + (1 - HARD) * (care[:, i] * distil).sum() / care[:, i].sum()
+        return loss
+
+    fresh = lambda: Encoder(config, minilm, heads).to(device)
+    # Which form of the experts is faster in a graph on this card: a few replays of each, with targets of noise.
+    if device == "cuda" and not a.eager:
+        pace = {}
+        for form in ([True, False] if Experts.by_group else [False]):
+            Experts.by_group = form
+            soft = torch.full((len(rows.ids), sum(widths)), 1e-2, device=device, dtype=torch.float16)
+            torch.manual_seed(1); model = fresh(); trial = Trainer(model, rows, sampler, loss_of, 1e-6, 1e-6)
+            trial.model.train(); trial.capture(say)
+            if trial.graph is not None:
+                torch.cuda.synchronize(); t = time.time()
+                for _ in range(10):
+                    trial.graph.replay()
+                torch.cuda.synchronize(); pace[form] = (time.time() - t) / 10
+            del trial, model; soft = None; torch.cuda.empty_cache()
+        Experts.by_group = min(pace, key=pace.get) if pace else False
+        say("seconds a step, experts by group or all", pace, f"after {time.time() - begun:.0f}s", flush=True)
+    done = lambda: len(glob.glob(os.path.join(a.work, "done-*"))) >= (len(WORKERS) if device == "cuda" else 1)
+    while not done() and time.time() < (teachers_end + 15 if not tiny else begun + 3000):
+        time.sleep(0.5)
+    soft, history = opinions(a.work, rows, widths, say)
+    say(f"teachers read after {time.time() - begun:.0f}s", flush=True)
+    torch.manual_seed(1); model = fresh()
+    trainer = Trainer(model, rows, sampler, loss_of, a.lr, 5 * a.lr, graph=not a.eager)
+    limit = 24 if tiny else 0
+    history["along_the_way"] = []
+
+    def look(at, step):
+        part = {k: v for k, v in rows.sets.items() if k in ("val.clinc150", "val.banking77", "val.hwu64", "val.sentiment", "test.clinc150", "test.banking77", "test.sentiment", "test.hwu64")}
+        c = calibrate(model, labels, part, device)
+        history["along_the_way"].append({"step": step, "share_of_time": at, "figures": report(model, labels, part, c, device, limit=limit)})
+        say("along the way", json.dumps(history["along_the_way"][-1]), flush=True)
+
+    reserve = 42 if not tiny else 0
+    steps = trainer.run(2 if tiny else 40_000, 1e10 if tiny else end - reserve, say, [(0.4, look), (0.75, look)])
+    say(f"trained after {time.time() - begun:.0f}s", flush=True)
+    torch.save(model.state_dict(), os.path.join(a.work, "student.pt"))
+    guarded = lambda name, f: history.__setitem__(name, f())
+    shipped = shipped_copy(model, Encoder(config, minilm, heads)).to(device)
+    settle(shipped, rows, device, 3 if tiny else 60, 200 if tiny else 8_000, say)
+    calibration = calibrate(shipped, labels, rows.sets, device)
+    shutil.copy(os.path.join(a.pack, "tokenizer.json"), os.path.join(a.out, "tokenizer.json"))
+    cpu = Encoder(config, minilm, heads); cpu.load_state_dict(shipped.state_dict())
+    export(cpu, config, labels, calibration, rows.meta["fixture"], a.out, a.version)
+    say(f"exported after {time.time() - begun:.0f}s", flush=True)
+
+    def write():
+        history["settings"] = {"steps": steps, "rows_a_step": sum(sampler.sizes), "by_group": Experts.by_group, "lr": a.lr, "minutes": a.minutes,
+                               "graph": trainer.graph is not None, "seconds": round(time.time() - begun), "device": torch.cuda.get_device_name() if device == "cuda" else "cpu"}
+        with open(os.path.join(a.out, "measured.json"), "w") as f:
+            json.dump(history, f, indent=1)
+
+    write()
+    for name, measure in (
+            ("shipped", lambda: report(shipped, labels, rows.sets, calibration, device, (config, minilm), limit)),
+            ("expert_load", lambda: {"by_set": {k: violation(expert_load(shipped, v[1][:limit] if limit else v[1], device)) for k, v in rows.sets.items() if k in EVALUATED},
+                                     "max_violation": violation(expert_load(shipped, sum((v[1][:limit] if limit else v[1] for k, v in rows.sets.items() if k in EVALUATED), []), device))}),
+            ("float32", lambda: report(model, labels, rows.sets, calibrate(model, labels, rows.sets, device), device, limit=limit))):
+        try:
+            history[name] = measure(); say(name, json.dumps(history[name]), f"{time.time() - begun:.0f}s", flush=True); write()
+        except Exception as error:
+            say(name, "not measured:", error, flush=True)
+        if time.time() > end + 15 and not tiny:
+            break
+
+
+EVALUATED = ["test." + n for n in ("clinc150", "banking77", "hwu64", "desk_natcs", "sentiment", "sentiment_pros_cons")]
 
 if __name__ == "__main__":
     main()

@@ -15,8 +15,83 @@ mod spans;
 pub(crate) use device::{Cpu, MOST_HEADS};
 pub(crate) use pool::read_bandwidth;
 
+use std::sync::OnceLock;
+
 use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeError};
+
+pub(crate) mod int8;
+
+/// Defines a function whose body is compiled three times, for AVX-512, AVX2 and the processor the program was built for, and
+/// a dispatcher that takes the first that this machine has. The body is plain Rust: the compiler turns its loops into
+/// vector instructions.
+macro_rules! vectorised {
+    ($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $kind:ty),* $(,)?) -> $result:ty $body:block) => {
+        $(#[$doc])*
+        #[allow(clippy::too_many_arguments, reason = "as many as the operation has")]
+        #[expect(unsafe_code, reason = "calls of functions that need instructions, after asking for them")]
+        $vis fn $name($($arg: $kind),*) -> $result {
+            #[inline(always)]
+            fn body($($arg: $kind),*) -> $result $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
+                fn avx512($($arg: $kind),*) -> $result {
+                    body($($arg),*)
+                }
+                #[target_feature(enable = "avx2,fma")]
+                fn avx2($($arg: $kind),*) -> $result {
+                    body($($arg),*)
+                }
+                match $crate::backend::cpu::level() {
+                    // SAFETY: `level` asked the processor for these instructions.
+                    $crate::backend::cpu::Level::Avx512 => return unsafe { avx512($($arg),*) },
+                    // SAFETY: the same.
+                    $crate::backend::cpu::Level::Avx2 => return unsafe { avx2($($arg),*) },
+                    $crate::backend::cpu::Level::Plain => {}
+                }
+            }
+            body($($arg),*)
+        }
+    };
+}
+pub(crate) use vectorised;
+
+/// Which vector instructions plain loops are compiled to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// 512 bits.
+    Avx512,
+    /// 256 bits with fused multiplication and addition.
+    Avx2,
+    /// What the program was built for.
+    Plain,
+}
+
+/// What this processor has.
+#[must_use]
+#[inline]
+pub(crate) fn level() -> Level {
+    static LEVEL: OnceLock<Level> = OnceLock::new();
+    *LEVEL.get_or_init(|| {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            let avx512 = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512dq");
+            if avx2 && avx512 {
+                return Level::Avx512;
+            }
+            if avx2 {
+                return Level::Avx2;
+            }
+        }
+        Level::Plain
+    })
+}
 
 /// `out[n, outputs] = x[n, inputs] · weightᵀ`, where `weight` is `[outputs, inputs]`, plus `bias` where there is one.
 ///
@@ -40,10 +115,12 @@ pub(crate) fn linear(
     Ok(())
 }
 
-/// `gelu(x) = x/2 · (1 + erf(x/√2))` in place (Hendrycks and Gimpel 2016, the exact form that BERT was trained with).
-pub(crate) fn gelu(values: &mut [f32]) {
-    for x in values {
-        *x = 0.5 * *x * (1.0 + erf(*x * std::f32::consts::FRAC_1_SQRT_2));
+vectorised! {
+    /// `gelu(x) = x/2 · (1 + erf(x/√2))` in place (Hendrycks and Gimpel 2016, the exact form that BERT was trained with).
+    pub(crate) fn gelu(values: &mut [f32]) -> () {
+        for x in values {
+            *x = 0.5 * *x * (1.0 + erf(*x * std::f32::consts::FRAC_1_SQRT_2));
+        }
     }
 }
 
@@ -55,6 +132,7 @@ pub(crate) fn sigmoid(x: f32) -> f32 {
 
 /// Error function to 1.5e-7 (Abramowitz and Stegun 1964, 7.1.26), without branches so that it vectorises.
 #[must_use]
+#[inline(always)]
 pub(crate) fn erf(x: f32) -> f32 {
     let a = x.abs();
     let t = 1.0 / (1.0 + 0.327_591_1 * a);
@@ -64,6 +142,7 @@ pub(crate) fn erf(x: f32) -> f32 {
 
 /// The exponential to 2 ulp for `x` in -87..88, 0 or the largest value outside (Cephes' `expf`), without branches.
 #[must_use]
+#[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     let x = x.clamp(-87.0, 88.0);
     let n = (x * std::f32::consts::LOG2_E + 12_582_912.0) - 12_582_912.0;
@@ -80,11 +159,33 @@ pub(crate) fn exp(x: f32) -> f32 {
     f32::from_bits(y.to_bits().wrapping_add(bits << 23))
 }
 
-/// Softmax of one row in place.
-pub(crate) fn softmax(row: &mut [f32]) {
-    let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
-    for x in row.iter_mut() {
+vectorised! {
+    /// Softmax of one row in place.
+    pub(crate) fn softmax(row: &mut [f32]) -> () {
+        soften(row);
+    }
+}
+
+/// Softmax of one row, to be compiled into its caller.
+#[inline(always)]
+fn soften(row: &mut [f32]) {
+    let (chunks, rest) = row.as_chunks_mut::<16>();
+    let mut highest = [f32::NEG_INFINITY; 16];
+    for chunk in chunks.iter() {
+        for (h, x) in highest.iter_mut().zip(chunk) {
+            *h = if *x > *h { *x } else { *h };
+        }
+    }
+    let highest = highest.iter().chain(rest.iter()).copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sums = [0.0f32; 16];
+    for chunk in chunks {
+        for (sum, x) in sums.iter_mut().zip(chunk) {
+            *x = exp(*x - highest);
+            *sum += *x;
+        }
+    }
+    let mut sum: f32 = sums.iter().sum();
+    for x in rest {
         *x = exp(*x - highest);
         sum += *x;
     }
@@ -92,17 +193,96 @@ pub(crate) fn softmax(row: &mut [f32]) {
     row.iter_mut().for_each(|x| *x *= factor);
 }
 
-/// The scalar product, in eight partial sums so that it vectorises.
-#[must_use]
-pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let ((a8, a_rest), (b8, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    let mut sums = [0.0f32; 8];
-    for (x, y) in a8.iter().zip(b8) {
+vectorised! {
+    /// The scalar product.
+    pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+        product(a, b)
+    }
+}
+
+/// The scalar product in sixteen partial sums so that it vectorises, to be compiled into its caller.
+#[inline(always)]
+fn product(a: &[f32], b: &[f32]) -> f32 {
+    let ((a16, a_rest), (b16, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+    let mut sums = [0.0f32; 16];
+    for (x, y) in a16.iter().zip(b16) {
         for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
             *sum += x * y;
         }
     }
     sums.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(x, y)| x * y).sum::<f32>()
+}
+
+vectorised! {
+    /// Adds `branch` to `x` where there is one and normalises each row: `(x - mean) / √(variance + ε) · weight + bias`.
+    pub(crate) fn normalise(x: &mut [f32], branch: Option<&[f32]>, weight: &[f32], bias: &[f32], epsilon: f32) -> () {
+        if let Some(branch) = branch {
+            x.iter_mut().zip(branch).for_each(|(x, b)| *x += b);
+        }
+        let width = weight.len().max(1);
+        #[expect(clippy::cast_precision_loss, reason = "row widths are far below 2^24")]
+        let count = width as f32;
+        for row in x.chunks_exact_mut(width) {
+            let mean = total(row, |v| v) / count;
+            let variance = total(row, |v| (v - mean) * (v - mean)) / count;
+            let factor = 1.0 / (variance + epsilon).sqrt();
+            for ((v, w), b) in row.iter_mut().zip(weight).zip(bias) {
+                *v = (*v - mean) * factor * w + b;
+            }
+        }
+    }
+}
+
+/// The sum of `f` over a row in sixteen partial sums.
+#[inline(always)]
+fn total(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    let (chunks, rest) = row.as_chunks::<16>();
+    let mut sums = [0.0f32; 16];
+    for chunk in chunks {
+        sums.iter_mut().zip(chunk).for_each(|(sum, v)| *sum += f(*v));
+    }
+    sums.iter().sum::<f32>() + rest.iter().map(|v| f(*v)).sum::<f32>()
+}
+
+vectorised! {
+    /// One head of attention over one text. `qkv` `[length, 3 · width]` holds queries, keys and values; the head's columns
+    /// are `column..column + size` of each. `keys` `[size, length]` and `scores` `[length]` are memory to work in; what the head says
+    /// goes to its columns of `out` `[length, width]`.
+    pub(crate) fn attend(
+        qkv: &[f32],
+        shape: (usize, usize, usize, usize),
+        keys: &mut [f32],
+        scores: &mut [f32],
+        out: &mut [f32],
+    ) -> () {
+        let (length, width, column, size) = shape;
+        #[expect(clippy::cast_precision_loss, reason = "a head has tens of dimensions")]
+        let scale = 1.0 / (size as f32).sqrt();
+        let tokens = || qkv.chunks_exact((3 * width).max(1)).take(length);
+        for (j, token) in tokens().enumerate() {
+            for (k, to) in token.iter().skip(width + column).zip(keys.chunks_exact_mut(length.max(1))).take(size) {
+                if let Some(to) = to.get_mut(j) {
+                    *to = *k;
+                }
+            }
+        }
+        for (token, out) in tokens().zip(out.chunks_exact_mut(width.max(1))) {
+            let scores = scores.split_at_mut(length).0;
+            scores.fill(0.0);
+            // Scores of all keys at once, dimension by dimension: neighbours in memory, nothing to add up at the end.
+            for (q, keys) in token.iter().skip(column).zip(keys.chunks_exact(length.max(1))).take(size) {
+                let q = q * scale;
+                scores.iter_mut().zip(keys).for_each(|(score, k)| *score += q * k);
+            }
+            soften(scores);
+            let mix = out.split_at_mut(column).1.split_at_mut(size).0;
+            mix.fill(0.0);
+            for (score, other) in scores.iter().zip(tokens()) {
+                let values = other.split_at(2 * width + column).1;
+                mix.iter_mut().zip(values).for_each(|(m, v)| *m += score * v);
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,18 +7,20 @@
 use ndarray::ShapeError;
 
 use super::Router;
+use super::matrix::{Matrix, Precision};
 use crate::backend::cpu;
+use crate::backend::cpu::int8::Activations;
 use crate::weights::{Error, Tensors};
 
 /// Two layers with GELU for each expert; what the chosen experts of a token say is added up with their gates.
 pub(crate) struct Experts {
     router: Router,
-    /// `[experts, inner, width]`.
-    w1: Vec<f32>,
+    /// `[inner, width]` of each expert.
+    w1: Vec<Matrix>,
     /// `[experts, inner]`.
     b1: Vec<f32>,
-    /// `[experts, width, inner]`.
-    w2: Vec<f32>,
+    /// `[width, inner]` of each expert.
+    w2: Vec<Matrix>,
     /// `[width]`, added once whatever was chosen.
     b2: Vec<f32>,
     width: usize,
@@ -33,6 +35,7 @@ pub(crate) struct ExpertsBuffers {
     gathered: Vec<f32>,
     inner: Vec<f32>,
     answers: Vec<f32>,
+    rounded: Activations,
 }
 
 impl ExpertsBuffers {
@@ -61,13 +64,17 @@ impl Experts {
         prefix: &str,
         (width, inner): (usize, usize),
         (experts, groups): (usize, usize),
+        precision: Precision,
     ) -> Result<Self, Error> {
         let read = |part: &str, shape: &[usize]| tensors.get(&format!("{prefix}.{part}"), shape);
+        let split = |all: Vec<f32>, shape: (usize, usize)| {
+            all.chunks_exact((shape.0 * shape.1).max(1)).map(|one| Matrix::of(one.to_vec(), shape, precision)).collect()
+        };
         Ok(Self {
             router: Router::open(tensors, prefix, width, experts, groups)?,
-            w1: read("w1", &[experts, inner, width])?,
+            w1: split(read("w1", &[experts, inner, width])?, (inner, width)),
             b1: read("b1", &[experts, inner])?,
-            w2: read("w2", &[experts, width, inner])?,
+            w2: split(read("w2", &[experts, width, inner])?, (width, inner)),
             b2: read("b2", &[width])?,
             width,
             inner,
@@ -96,7 +103,8 @@ impl Experts {
         let chosen = &mut buffers.chosen;
         self.router.route(x, n, &mut buffers.logits, |token, expert, gate| chosen[expert].push((token, gate)))?;
         out.chunks_exact_mut(w.max(1)).for_each(|row| row.copy_from_slice(&self.b2));
-        for (expert, tokens) in buffers.chosen.iter().enumerate().filter(|(_, tokens)| !tokens.is_empty()) {
+        let experts = buffers.chosen.iter().enumerate().zip(self.w1.iter().zip(&self.w2));
+        for ((expert, tokens), (w1, w2)) in experts.filter(|((_, tokens), _)| !tokens.is_empty()) {
             let count = tokens.len();
             if let Some(load) = load.get_mut(expert) {
                 *load += u64::try_from(count).unwrap_or(u64::MAX);
@@ -106,11 +114,10 @@ impl Experts {
                 row.copy_from_slice(&x[token * w..(token + 1) * w]);
             }
             let inner = &mut buffers.inner[..count * i];
-            let (w1, b1) = (&self.w1[expert * i * w..(expert + 1) * i * w], &self.b1[expert * i..(expert + 1) * i]);
-            cpu::linear(gathered, w1, Some(b1), (count, w, i), inner)?;
+            w1.multiply(gathered, count, Some(&self.b1[expert * i..(expert + 1) * i]), &mut buffers.rounded, inner)?;
             cpu::gelu(inner);
             let answers = &mut buffers.answers[..count * w];
-            cpu::linear(inner, &self.w2[expert * w * i..(expert + 1) * w * i], None, (count, i, w), answers)?;
+            w2.multiply(inner, count, None, &mut buffers.rounded, answers)?;
             for (answer, &(token, gate)) in answers.chunks_exact(w).zip(tokens) {
                 let row = &mut out[token * w..(token + 1) * w];
                 row.iter_mut().zip(answer).for_each(|(o, a)| *o += gate * a);
@@ -153,11 +160,14 @@ mod tests {
                     .collect::<Vec<_>>()
             })
             .collect();
+        let matrices = |all: Vec<f32>, shape: (usize, usize)| {
+            all.chunks(shape.0 * shape.1).map(|one| Matrix::of(one.to_vec(), shape, Precision::Float32)).collect()
+        };
         let experts = Experts {
             router: Router::of(router, 0.0, width, slices),
-            w1: copied(inner * width, &w1),
+            w1: matrices(copied(inner * width, &w1), (inner, width)),
             b1: copied(inner, &b1),
-            w2: copied(width * inner, &columns),
+            w2: matrices(copied(width * inner, &columns), (width, inner)),
             b2,
             width,
             inner,

@@ -2,15 +2,14 @@
 
 use ndarray::ShapeError;
 
-use crate::backend::cpu;
+use super::matrix::{Matrix, Precision};
+use crate::backend::cpu::int8::Activations;
 use crate::weights::{Error, Tensors};
 
 /// `y = x · Wᵀ + b`.
 pub(crate) struct Linear {
-    weight: Vec<f32>,
+    weight: Matrix,
     bias: Vec<f32>,
-    inputs: usize,
-    outputs: usize,
 }
 
 impl Linear {
@@ -18,20 +17,30 @@ impl Linear {
     ///
     /// # Errors
     /// When a tensor is missing or has another shape.
-    pub(crate) fn open(tensors: &Tensors, name: &str, inputs: usize, outputs: usize) -> Result<Self, Error> {
+    pub(crate) fn open(
+        tensors: &Tensors,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+        precision: Precision,
+    ) -> Result<Self, Error> {
         Ok(Self {
-            weight: tensors.get(&format!("{name}.weight"), &[outputs, inputs])?,
+            weight: Matrix::open(tensors, &format!("{name}.weight"), (outputs, inputs), precision)?,
             bias: tensors.get(&format!("{name}.bias"), &[outputs])?,
-            inputs,
-            outputs,
         })
     }
 
-    /// `x` `[n, inputs]` -> `out` `[n, outputs]`.
+    /// `x` `[n, inputs]` -> `out` `[n, outputs]`; `rounded` is memory to work in.
     ///
     /// # Errors
     /// When a slice is not as long as `n` asks for.
-    pub(crate) fn forward(&self, x: &[f32], n: usize, out: &mut [f32]) -> Result<(), ShapeError> {
-        cpu::linear(x, &self.weight, Some(&self.bias), (n, self.inputs, self.outputs), out)
+    pub(crate) fn forward(
+        &self,
+        x: &[f32],
+        n: usize,
+        rounded: &mut Activations,
+        out: &mut [f32],
+    ) -> Result<(), ShapeError> {
+        self.weight.multiply(x, n, Some(&self.bias), rounded, out)
     }
 }

@@ -3,15 +3,17 @@
 mod attention;
 mod experts;
 mod linear;
+mod matrix;
 mod mixture;
 mod norm;
 mod projection;
 mod rotary;
 mod router;
 
-pub(crate) use attention::Attention;
+pub(crate) use attention::{Attention, AttentionBuffers};
 pub(crate) use experts::{Experts, ExpertsBuffers};
 pub(crate) use linear::Linear;
+pub use matrix::Precision;
 pub(crate) use mixture::FeedForward;
 pub(crate) use norm::LayerNorm;
 pub(crate) use projection::Projection;

@@ -1,5 +1,6 @@
 //! Layer normalisation (Ba, Kiros and Hinton 2016).
 
+use crate::backend::cpu;
 use crate::weights::{Error, Tensors};
 
 /// `y = (x - mean) / √(variance + ε) · weight + bias`, over the last dimension.
@@ -21,24 +22,12 @@ impl LayerNorm {
 
     /// Adds `branch` to `x` and normalises each row, in place: `x = norm(x + branch)`.
     pub(crate) fn add_and_normalise(&self, x: &mut [f32], branch: &[f32]) {
-        x.iter_mut().zip(branch).for_each(|(x, b)| *x += b);
-        self.normalise(x);
+        cpu::normalise(x, Some(branch), &self.weight, &self.bias, self.epsilon);
     }
 
     /// Normalises each row in place.
     pub(crate) fn normalise(&self, x: &mut [f32]) {
-        let width = self.weight.len().max(1);
-        // A row is a few hundred numbers: its length is exact in f32.
-        #[expect(clippy::cast_precision_loss, reason = "row widths are far below 2^24")]
-        let count = width as f32;
-        for row in x.chunks_exact_mut(width) {
-            let mean = row.iter().sum::<f32>() / count;
-            let variance = row.iter().map(|v| (v - mean) * (v - mean)).sum::<f32>() / count;
-            let factor = 1.0 / (variance + self.epsilon).sqrt();
-            for ((v, w), b) in row.iter_mut().zip(&self.weight).zip(&self.bias) {
-                *v = (*v - mean) * factor * w + b;
-            }
-        }
+        cpu::normalise(x, None, &self.weight, &self.bias, self.epsilon);
     }
 }
 

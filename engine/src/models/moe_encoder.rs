@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use ndarray::ShapeError;
 use serde::Deserialize;
 
-use crate::layers::{Attention, Experts, ExpertsBuffers, LayerNorm, Linear};
+use crate::backend::cpu::int8::Activations;
+use crate::layers::{Attention, AttentionBuffers, Experts, ExpertsBuffers, LayerNorm, Linear, Precision};
 use crate::weights::{Error, Folder, Tensors};
 
 /// `config.json` of the encoder.
@@ -91,20 +92,19 @@ struct Layer {
 pub(crate) struct Workspace {
     x: Vec<f32>,
     branch: Vec<f32>,
-    qkv: Vec<f32>,
-    mixed: Vec<f32>,
-    scores: Vec<f32>,
+    attention: AttentionBuffers,
     experts: ExpertsBuffers,
+    rounded: Activations,
     /// Tokens by layer and expert since the workspace was made or last drained.
     pub load: Vec<Vec<u64>>,
 }
 
 impl MoeEncoder {
-    /// Reads the model of a folder.
+    /// Reads the model of a folder, to run in the precision asked for. Heads and routers, small beside the rest, always run in `f32`.
     ///
     /// # Errors
     /// When a file or tensor is missing or does not fit the configuration.
-    pub(crate) fn open(folder: &Folder) -> Result<Self, Error> {
+    pub(crate) fn open(folder: &Folder, precision: Precision) -> Result<Self, Error> {
         let config: Config = folder.read_json("config.json")?;
         let tensors = Tensors::open(folder)?;
         let (width, eps) = (config.hidden_size, config.layer_norm_eps);
@@ -112,13 +112,19 @@ impl MoeEncoder {
             .map(|i| {
                 let name = |part: &str| format!("layers.{i}.{part}");
                 Ok(Layer {
-                    attention: Attention::open(&tensors, &format!("layers.{i}"), width, config.num_attention_heads)?,
+                    attention: Attention::open(
+                        &tensors,
+                        &format!("layers.{i}"),
+                        (width, config.num_attention_heads),
+                        precision,
+                    )?,
                     after_attention: LayerNorm::open(&tensors, &name("norm1"), width, eps)?,
                     experts: Experts::open(
                         &tensors,
                         &name("ffn"),
                         (width, config.moe_intermediate_size),
                         (config.num_experts, config.n_group),
+                        precision,
                     )?,
                     after_experts: LayerNorm::open(&tensors, &name("norm2"), width, eps)?,
                 })
@@ -128,7 +134,8 @@ impl MoeEncoder {
             .heads
             .iter()
             .map(|(name, head)| {
-                let linear = Linear::open(&tensors, &format!("heads.{name}"), 2 * width, head.labels.len())?;
+                let (name_of, labels) = (format!("heads.{name}"), head.labels.len());
+                let linear = Linear::open(&tensors, &name_of, 2 * width, labels, Precision::Float32)?;
                 Ok((name.clone(), linear))
             })
             .collect::<Result<_, Error>>()?;
@@ -165,8 +172,8 @@ impl MoeEncoder {
         if lengths.contains(&0) || lengths.iter().any(|&l| l > self.config.max_position_embeddings) {
             return Err(ShapeError::from_kind(ndarray::ErrorKind::OutOfBounds));
         }
-        workspace.reserve(n, width, lengths.iter().copied().max().unwrap_or(0), &self.config);
-        let Workspace { x, branch, qkv, mixed, scores, experts, load } = workspace;
+        workspace.reserve(n, width, &self.config);
+        let Workspace { x, branch, attention, experts, rounded, load } = workspace;
         let (x, branch) = (&mut x[..n * width], &mut branch[..n * width]);
         let places = texts.iter().flat_map(|ids| ids.iter().enumerate());
         for (row, (position, &id)) in x.chunks_exact_mut(width).zip(places) {
@@ -179,7 +186,7 @@ impl MoeEncoder {
         }
         self.norm.normalise(x);
         for (layer, load) in self.layers.iter().zip(load.iter_mut()) {
-            layer.attention.forward(x, &lengths, (qkv, mixed, scores), branch)?;
+            layer.attention.forward(x, &lengths, attention, branch)?;
             layer.after_attention.add_and_normalise(x, branch);
             layer.experts.forward(x, n, experts, load, branch)?;
             layer.after_experts.add_and_normalise(x, branch);
@@ -190,13 +197,13 @@ impl MoeEncoder {
             .map(|&length| {
                 let text = &x[first * width..(first + length) * width];
                 first += length;
-                self.read_out(text, length)
+                self.read_out(text, length, rounded)
             })
             .collect()
     }
 
     /// The embedding and the heads' logits from the last vectors of one text.
-    fn read_out(&self, text: &[f32], length: usize) -> Result<Encoded, ShapeError> {
+    fn read_out(&self, text: &[f32], length: usize, rounded: &mut Activations) -> Result<Encoded, ShapeError> {
         let width = self.config.hidden_size;
         let mut features = text[..width].to_vec();
         let mut mean = vec![0.0; width];
@@ -212,7 +219,7 @@ impl MoeEncoder {
             .iter()
             .map(|(name, head)| {
                 let mut out = vec![0.0; self.config.heads.get(name).map_or(0, |h| h.labels.len())];
-                head.forward(&features, 1, &mut out).map(|()| out)
+                head.forward(&features, 1, rounded, &mut out).map(|()| out)
             })
             .collect::<Result<_, _>>()?;
         let norm = mean.iter().map(|m| m * m).sum::<f32>().sqrt().max(1e-12);
@@ -222,7 +229,7 @@ impl MoeEncoder {
 }
 
 impl Workspace {
-    fn reserve(&mut self, n: usize, width: usize, longest: usize, config: &Config) {
+    fn reserve(&mut self, n: usize, width: usize, config: &Config) {
         let grow = |buffer: &mut Vec<f32>, size: usize| {
             if buffer.len() < size {
                 buffer.resize(size, 0.0);
@@ -230,9 +237,6 @@ impl Workspace {
         };
         grow(&mut self.x, n * width);
         grow(&mut self.branch, n * width);
-        grow(&mut self.qkv, 3 * n * width);
-        grow(&mut self.mixed, n * width);
-        grow(&mut self.scores, longest);
         self.load.resize_with(config.num_hidden_layers, Vec::new);
         self.load.iter_mut().for_each(|layer| layer.resize(config.num_experts, 0));
     }
@@ -262,7 +266,7 @@ mod tests {
     fn shipped_encoder_answers_as_the_reference_did() {
         let recorded: Vec<Recorded> = serde_json::from_str(include_str!("../../weights/encoder/fixture.json")).unwrap();
         let folder = weights::encoder_inside();
-        let model = MoeEncoder::open(&folder).unwrap();
+        let model = MoeEncoder::open(&folder, Precision::Float32).unwrap();
         let tokens = Tokens::open(&folder, model.config().max_tokens).unwrap();
         let ids: Vec<Vec<u32>> = recorded.iter().map(|r| tokens.encode(&r.text).unwrap()).collect();
         let mut workspace = Workspace::default();
@@ -285,5 +289,29 @@ mod tests {
         }
         assert!(model.forward(&[&[]], &mut workspace).is_err());
         assert!(model.forward(&[&[u32::MAX]], &mut workspace).is_err());
+    }
+
+    /// int8 arithmetic answers nearly as `f32` does, and chooses the same labels.
+    #[test]
+    fn the_fast_form_stays_close_to_the_exact_one() {
+        let recorded: Vec<Recorded> = serde_json::from_str(include_str!("../../weights/encoder/fixture.json")).unwrap();
+        let model = MoeEncoder::open(&weights::encoder_inside(), Precision::Int8).unwrap();
+        let ids: Vec<&[u32]> = recorded.iter().map(|r| r.ids.as_slice()).collect();
+        let answers = model.forward(&ids, &mut Workspace::default()).unwrap();
+        for (recorded, answer) in recorded.iter().zip(&answers) {
+            let cosine: f32 = recorded.embedding.iter().zip(&answer.embedding).map(|(a, b)| a * b).sum();
+            assert!(cosine > 0.995, "{}: {cosine}", recorded.text);
+            for (name, logits) in model.heads().zip(&answer.logits) {
+                let top = |logits: &[f32]| (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b]));
+                let sorted = |logits: &[f32]| {
+                    let mut l = logits.to_vec();
+                    l.sort_by(|a, b| b.total_cmp(a));
+                    l[0] - l[1]
+                };
+                if sorted(&recorded.logits[name]) > 1.0 {
+                    assert_eq!(top(logits), top(&recorded.logits[name]), "{name}: {}", recorded.text);
+                }
+            }
+        }
     }
 }

@@ -185,6 +185,7 @@ fn answer(model: &MoeEncoder, part: Vec<Request>, workspace: &mut Workspace, cou
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layers::Precision;
     use crate::weights;
 
     #[test]
@@ -200,7 +201,7 @@ mod tests {
 
     #[test]
     fn batches_fill_up_to_the_budget_and_skip_callers_that_left() {
-        let model = MoeEncoder::open(&weights::encoder_inside()).unwrap();
+        let model = MoeEncoder::open(&weights::encoder_inside(), Precision::Int8).unwrap();
         let (queue, requests) = mpsc::channel(64);
         let worker = Worker { queue, counters: Arc::default() };
         let long: Vec<u32> = std::iter::repeat_n(2000, 200).collect();

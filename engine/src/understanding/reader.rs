@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::intent::Head;
 use super::{Error, Sentiment, Understanding, find_entities};
 use crate::EngineError;
+use crate::layers::Precision;
 use crate::models::moe_encoder::{Encoded, MoeEncoder};
 use crate::runtime::Worker;
 use crate::tokens::Tokens;
@@ -28,9 +29,13 @@ impl Reader {
     ///
     /// # Errors
     /// When a file is missing or inconsistent, a head that the desk needs is missing, or no thread starts.
-    pub(crate) fn load(folder: &Folder, capacity: usize, threads: usize) -> Result<Self, EngineError> {
+    pub(crate) fn load(
+        folder: &Folder,
+        (capacity, threads): (usize, usize),
+        precision: Precision,
+    ) -> Result<Self, EngineError> {
         let failed = |reason: String| EngineError::Model { model: "encoder".to_owned(), reason };
-        let model = MoeEncoder::open(folder).map_err(|e| failed(e.to_string()))?;
+        let model = MoeEncoder::open(folder, precision).map_err(|e| failed(e.to_string()))?;
         let config = model.config();
         let tokens = Tokens::open(folder, config.max_tokens).map_err(|e| failed(e.to_string()))?;
         let heads: Vec<(String, Head)> =

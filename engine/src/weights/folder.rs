@@ -25,9 +25,10 @@ static ENCODER: &[(&str, &[u8])] = inside![
     "config.json",
     "tokenizer.json",
     "model.safetensors.index.json",
-    "model-00001-of-00003.safetensors",
-    "model-00002-of-00003.safetensors",
-    "model-00003-of-00003.safetensors",
+    "model-00001-of-00004.safetensors",
+    "model-00002-of-00004.safetensors",
+    "model-00003-of-00004.safetensors",
+    "model-00004-of-00004.safetensors",
 ];
 
 static GENERATOR: &[(&str, &[u8])] = inside![
