@@ -141,6 +141,9 @@ impl Bench {
                     output.write(&Figures { figures, machine: Machine::this() })?;
                 }
             },
+            Self::Decode(decode) => {
+                output.write(&Figures { figures: decode.run()?, machine: Machine::this() })?;
+            }
             Self::Understand(time) => {
                 let engine = understand::engine(config)?;
                 let runtime = tokio::runtime::Runtime::new()?;
