@@ -57,7 +57,7 @@ enum Command {
     Score(score::Score),
     Explain(explain::Explain),
     #[command(subcommand)]
-    Train(train::Train),
+    Train(Box<train::Train>),
     #[command(subcommand)]
     Model(model::Model),
     #[command(subcommand)]
