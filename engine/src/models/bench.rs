@@ -105,7 +105,7 @@ impl DecodeBench {
         let mut run = Run::fill(&mut *model, self.batch, self.context)?;
         let mut steps = Vec::new();
         let start = Instant::now();
-        while steps.is_empty() || (start.elapsed() < self.time && run.fits()) {
+        while steps.is_empty() || start.elapsed() < self.time {
             let before = Instant::now();
             run.step(&mut *model)?;
             steps.push(before.elapsed().as_secs_f64());
@@ -137,7 +137,9 @@ impl DecodeBench {
 /// Sequences that write whatever is likeliest.
 struct Run {
     batch: Batch,
+    /// Positions that a sequence may reach before it goes on from `start` again.
     limit: usize,
+    start: usize,
     vocabulary: usize,
     logits: Vec<f32>,
     /// Tokens a second.
@@ -147,11 +149,11 @@ struct Run {
 impl Run {
     fn fill(model: &mut dyn CausalModel, sequences: usize, context: usize) -> Result<Self, String> {
         let (longest, vocabulary) = (model.shape().longest_context, model.shape().vocabulary);
-        let limit = (context + 4096).min(longest);
+        let limit = (context + 256).min(longest);
         let each = limit.div_ceil(BLOCK);
         model.allocate_cache(each * sequences).map_err(|error| error.to_string())?;
         let context = context.clamp(1, longest.saturating_sub(1));
-        let (mut logits, start) = (Vec::new(), Instant::now());
+        let (mut logits, begun) = (Vec::new(), Instant::now());
         let mut batch = Batch::default();
         for number in 0..sequences {
             let mut done = 0;
@@ -164,12 +166,8 @@ impl Run {
             }
             add(&mut batch, number * each, each, context..context + 1, |_| 1)?;
         }
-        let prefill = (sequences * context) as f64 / start.elapsed().as_secs_f64();
-        Ok(Self { batch, limit, vocabulary, logits, prefill })
-    }
-
-    fn fits(&self) -> bool {
-        self.batch.sequences.iter().all(|sequence| sequence.context < self.limit)
+        let prefill = (sequences * context) as f64 / begun.elapsed().as_secs_f64();
+        Ok(Self { batch, limit, start: context, vocabulary, logits, prefill })
     }
 
     fn step(&mut self, model: &mut dyn CausalModel) -> Result<(), String> {
@@ -179,18 +177,24 @@ impl Run {
             best.map_or(0, |(token, _)| u32::try_from(token).unwrap_or_default())
         });
         self.batch.tokens.iter_mut().zip(best).for_each(|(token, best)| *token = best);
+        // The cache is kept near the size that the figure is for.
+        let grown = self.batch.sequences.first().map_or(0, |sequence| sequence.context);
+        self.place(if grown < self.limit { grown } else { self.start });
+        Ok(())
+    }
+
+    /// Puts the next token of every sequence at this position.
+    fn place(&mut self, position: usize) {
+        let small = |number: usize| u32::try_from(number).unwrap_or_default();
         for (index, sequence) in self.batch.sequences.iter_mut().enumerate() {
-            let position = sequence.context;
-            sequence.context += 1;
-            let (place, slot) = (self.batch.positions.get_mut(index), self.batch.slots.get_mut(index));
+            sequence.context = position + 1;
             let block = sequence.blocks.get(position / BLOCK).copied().unwrap_or_default();
+            let (place, slot) = (self.batch.positions.get_mut(index), self.batch.slots.get_mut(index));
             if let (Some(place), Some(slot)) = (place, slot) {
-                *place += 1;
-                let offset = u32::try_from(position % BLOCK).unwrap_or_default();
-                *slot = block * u32::try_from(BLOCK).unwrap_or_default() + offset;
+                *place = small(position);
+                *slot = block * small(BLOCK) + small(position % BLOCK);
             }
         }
-        Ok(())
     }
 }
 
