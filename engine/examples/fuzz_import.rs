@@ -8,8 +8,12 @@ use std::time::{Duration, Instant};
 
 use candor_engine::risk::Explainer;
 use candor_engine::risk::import::Imported;
+use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+
+/// What readers of numbers and of structure may stumble over.
+const SPECIAL: [&[u8]; 8] = [b"-1", b"0", b"1e308", b"nan", b"4294967295", b"\xff\xff\xff\xff", b"{", b"["];
 
 type Fault = Box<dyn std::error::Error>;
 
@@ -100,9 +104,7 @@ fn mutate(rng: &mut ChaCha8Rng, seeds: &[Vec<u8>], format: &str) -> Vec<u8> {
             }
             _ if rng.random_range(0..4) == 0 => input.truncate(at),
             _ => {
-                let special: &[u8] =
-                    [&b"-1"[..], b"0", b"1e308", b"nan", b"4294967295", b"\xff\xff\xff\xff", b"{", b"["]
-                        [rng.random_range(0..8)];
+                let special = SPECIAL.choose(rng).copied().unwrap_or_default();
                 let end = (at + special.len()).min(input.len());
                 input.splice(at..end, special.iter().copied());
             }
@@ -129,8 +131,10 @@ fn use_up(input: &[u8]) -> Result<bool, String> {
             }
             explainer.explain(&row, &mut scratch, &mut parts);
             let sum = output.ensemble.baseline() + parts.iter().sum::<f64>();
-            let size =
-                output.ensemble.trees().iter().flat_map(|tree| &tree.value).fold(1.0, |a: f64, b| a.max(b.abs()));
+            // What may be added up at most: rounding is a share of that, also where terms cancel.
+            let largest = |values: &[f64]| values.iter().fold(0.0, |a: f64, b| a.max(b.abs()));
+            let trees: f64 = output.ensemble.trees().iter().map(|tree| largest(&tree.value)).sum();
+            let size = 1.0 + output.ensemble.base().abs() + trees;
             // Leaves near the largest number may overflow when they are added.
             if size < 1e100 && (sum - margin).abs() > 1e-9 * size {
                 return Err(format!("{sum} is not {margin}"));
