@@ -322,19 +322,18 @@ mod tests {
         assert!(config.validate().unwrap_err().to_string().starts_with("database_url: must be a postgres://"));
     }
 
+    fn is_setting(line: &str) -> bool {
+        line.split_once(" = ").is_some_and(|(key, _)| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+    }
+
     #[test]
     fn the_documented_file_names_every_key_with_its_default() {
         let text = include_str!("../../deploy/candor.toml");
         let settings: Vec<&str> = text
             .lines()
             // Tables stand as they are, their keys as the others'.
-            .filter_map(|line| if line.starts_with('[') { Some(line) } else { line.strip_prefix("# ") })
-            .filter(|line| {
-                if line.starts_with('[') {
-                    return true;
-                }
-                line.split_once(" = ")
-                    .is_some_and(|(key, _)| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+            .filter_map(|line| {
+                if line.starts_with('[') { Some(line) } else { line.strip_prefix("# ").filter(|line| is_setting(line)) }
             })
             .collect();
         let documented: Config = toml::from_str(&settings.join("\n")).unwrap();

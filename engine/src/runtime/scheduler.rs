@@ -280,6 +280,10 @@ impl Scheduler {
         let needed = tokens.div_ceil(BLOCK);
         loop {
             let Some(sequence) = self.sequences.get_mut(&id) else { return false };
+            // It may have been the youngest itself; whoever waits holds no blocks.
+            if !sequence.running {
+                return false;
+            }
             if sequence.blocks.len() >= needed {
                 return true;
             }
