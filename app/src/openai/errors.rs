@@ -1,11 +1,12 @@
 //! Errors in the protocol's shape: `{"error": {"message", "type", "param", "code"}}`.
 
-use actix_web::ResponseError;
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use actix_web::middleware::Next;
+use actix_web::{HttpResponse, ResponseError};
 use candor_engine::generation::Error;
 use serde_json::{Value, json};
 
@@ -15,24 +16,29 @@ use crate::error::Problem;
 /// Rewrites every problem document of the inner services.
 ///
 /// # Errors
-/// None: errors become answers.
+/// Those of the inner services, with their answer rewritten.
 pub(super) async fn in_their_shape<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
-    let http = request.request().clone();
+    // The request is not kept meanwhile: the router writes into it, and may as long as nobody else holds it.
     let response = match next.call(request).await {
         Ok(response) => response,
-        Err(error) => return Ok(rewrite(ServiceResponse::new(http, error.error_response())).map_into_right_body()),
+        Err(error) => {
+            let answer = rewrite(error.error_response());
+            return Err(InternalError::from_response(error, answer).into());
+        }
     };
     if response.status().is_client_error() || response.status().is_server_error() {
-        return Ok(rewrite(response.map_into_boxed_body()).map_into_right_body());
+        let (request, response) = response.into_parts();
+        let answer = rewrite(response.map_into_boxed_body());
+        return Ok(ServiceResponse::new(request, answer).map_into_right_body());
     }
     Ok(response.map_into_left_body())
 }
 
-fn rewrite(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
-    let problem = response.response().extensions().get::<Problem>().cloned();
+fn rewrite(response: HttpResponse<BoxBody>) -> HttpResponse<BoxBody> {
+    let problem = response.extensions().get::<Problem>().cloned();
     let problem = problem.unwrap_or_else(|| match response.status() {
         StatusCode::METHOD_NOT_ALLOWED => AppError::BadRequest("This address has another method.".to_owned()).problem(),
         StatusCode::NOT_FOUND => AppError::NotFound("This address").problem(),

@@ -236,7 +236,8 @@ mod tests {
             text.contains("\"parameters\": {\"type\": \"object\"}") && text.ends_with("<|im_start|>assistant\n"),
             "{text}"
         );
-        assert!(text.contains("<|im_start|>user\nHi<|im_end|>\n"), "{text}");
+        // A mark with a minus takes the line's end before it away, as Jinja does.
+        assert!(text.contains("<|im_start|>userHi<|im_end|>\n"), "{text}");
         chat.tool_choice = ToolChoice::None;
         assert!(!template.render(&chat).unwrap().contains("system"));
     }

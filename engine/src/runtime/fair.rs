@@ -37,10 +37,10 @@ impl Fair {
         caller.waiting.push_back(sequence);
     }
 
-    /// The sequence that is next, which keeps waiting.
+    /// The sequence that is next, which keeps waiting. Of callers with equal service, the one with the fewest running.
     pub(crate) fn peek(&self) -> Option<u64> {
-        let waiting = self.callers.values().filter_map(|caller| Some((caller.service, *caller.waiting.front()?)));
-        waiting.min().map(|(_, sequence)| sequence)
+        let next = |caller: &Caller| Some((caller.service, caller.running, *caller.waiting.front()?));
+        self.callers.values().filter_map(next).min().map(|(_, _, sequence)| sequence)
     }
 
     /// The first of this caller's sequences waits no longer: it runs.

@@ -16,7 +16,7 @@ pub(in crate::applications) async fn keep(
     factors: &risk::Application,
 ) -> Result<()> {
     let margin = model.margin(factors);
-    let probability = risk::probability(margin);
+    let probability = model.probability(margin);
     let band = policy.bands.of(probability);
     let proposal = policy.proposal(band, &policy.hits(factors, probability));
     sqlx::query!(

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::words::{Word, words};
+use super::words::{Word, similar, words};
 use crate::dialogue::money::Money;
 
 /// A number found in a text.
@@ -41,7 +41,12 @@ pub(in crate::dialogue) fn amounts(text: &str) -> Vec<Amount> {
         });
         at += used + usize::from(unit_after);
     }
-    found
+    // "tweleve thousand five hundred": a part of a number that can not be read makes the rest another number.
+    let left_over = words.iter().any(|word| {
+        (similar(&word.text, "thousand") || similar(&word.text, "hundred"))
+            && !found.iter().any(|amount| amount.span.start <= word.span.start && word.span.end <= amount.span.end)
+    });
+    if left_over { Vec::new() } else { found }
 }
 
 /// Turns yearly figures into monthly ones: `30000 a year`.
@@ -238,6 +243,15 @@ mod tests {
         assert_eq!(minors("no, 500 not 50"), [50_000, 5_000]);
         assert_eq!(minors("a card and a bag"), Vec::<i64>::new());
         assert_eq!(minors("C-10023"), Vec::<i64>::new());
+    }
+
+    #[test]
+    fn a_number_that_can_be_read_in_part_only_is_not_read() {
+        for text in
+            ["tweleve thousand five hundred", "three thousnad four hundred", "twelve thouand five hundred euros"]
+        {
+            assert_eq!(minors(text), Vec::<i64>::new(), "{text}");
+        }
     }
 
     #[test]

@@ -152,13 +152,15 @@ impl Grammar {
             }
             Frame::Text { node, inside, characters } => {
                 let Some(Node::Text { least, most }) = self.node(node) else { return };
+                // A character of several bytes is counted at its end, so where there is room for none none begins.
+                let full = inside == Inside::Plain && most.is_some_and(|most| characters >= most);
                 match within(inside, byte) {
                     Some(Read::Closed) if characters >= *least => keep(stack, next),
                     Some(Read::On { inside, character }) => {
                         // Counted only where it matters: equal states are then found again.
                         let counts = *least > 0 || most.is_some();
                         let characters = characters + usize::from(counts && character);
-                        if most.is_none_or(|most| characters <= most) {
+                        if !full {
                             go_on(stack, Frame::Text { node, inside, characters });
                         }
                     }
@@ -199,6 +201,8 @@ impl Grammar {
                 stack.push(Frame::Number { integer: *integer, part: Part::Sign });
                 return self.feed(stack, byte, next);
             }
+            // What begins has room for what is in it.
+            (Node::Object { .. } | Node::Array { .. }, _) if stack.len() + 1 >= DEEPEST => return,
             (Node::Object { .. }, b'{') => Frame::Object { node, seen: 0, at: InObject::Opened },
             (Node::Array { .. }, b'[') => Frame::Array { node, count: 0, at: InArray::Opened },
             _ => return,
