@@ -46,6 +46,10 @@ const PLACES = {
     ["manage-reasons", "/manage/reasons"],
     ["manage-sessions", "/manage/sessions"],
     ["manage-reports", "/manage/reports"],
+    ["manage-reports-risk", "/manage/reports/risk"],
+    ["manage-reports-conversations", first("/manage/reports", "main a[href*='/conversations']")],
+    ["manage-flows", "/manage/flows"],
+    ["manage-flow", first("/manage/flows", "main a[href^='/manage/flows/']")],
   ],
 };
 

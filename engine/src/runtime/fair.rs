@@ -109,16 +109,15 @@ mod tests {
         fair.charge("a", 100);
         fair.push(&b, 10);
         fair.push(&b, 11);
-        // Both stand at 100; the earlier one is first.
-        assert_eq!(fair.peek(), Some(1));
-        fair.start("a");
-        fair.charge("a", 1);
+        // Both stand at 100; the one of whom nothing runs is first.
         assert_eq!(fair.peek(), Some(10));
         fair.start("b");
         fair.charge("b", 5);
-        assert_eq!(fair.peek(), Some(2));
+        assert_eq!(fair.peek(), Some(1));
+        fair.start("a");
+        fair.charge("a", 10);
+        assert_eq!(fair.peek(), Some(11));
         fair.put_back("b", 10);
-        fair.charge("a", 50);
         assert_eq!((fair.peek(), fair.len(), fair.running("a")), (Some(10), 3, 2));
         fair.remove("b", 10);
         assert_eq!(fair.peek(), Some(11));
