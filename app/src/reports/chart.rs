@@ -151,7 +151,9 @@ impl Chart {
 
     /// An upright line at a value of the x axis.
     pub(super) fn threshold(&mut self, x: f64, text: String) {
-        let note = Note { x: self.at_x(x), y: AREA.1 - 3.0, text };
+        // Each label stands a line below the one before, so that near ones can be read.
+        let lines: f64 = self.thresholds.iter().map(|_| 13.0).sum();
+        let note = Note { x: self.at_x(x), y: AREA.1 - 3.0 + lines, text };
         self.thresholds.push(note);
     }
 }
