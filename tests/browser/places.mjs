@@ -47,6 +47,7 @@ const PLACES = {
     ["manage-sessions", "/manage/sessions"],
     ["manage-reports", "/manage/reports"],
     ["manage-reports-risk", "/manage/reports/risk"],
+    ["manage-reports-thresholds", "/manage/reports/risk/thresholds"],
     ["manage-reports-conversations", first("/manage/reports", "main a[href*='/conversations']")],
     ["manage-flows", "/manage/flows"],
     ["manage-flow", first("/manage/flows", "main a[href^='/manage/flows/']")],

@@ -24,6 +24,11 @@ const FIGURES: [(&str, &str, &str); 5] = [
     ("satisfaction", "Satisfaction", "the customer gave a rating"),
 ];
 
+/// Whether a report counts conversations that can be listed.
+pub(super) fn has_conversations(report: &str) -> bool {
+    FIGURES.iter().any(|(figure, ..)| *figure == report)
+}
+
 #[derive(Template)]
 #[template(path = "reports/behind.html")]
 struct BehindPage {

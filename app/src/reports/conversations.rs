@@ -9,7 +9,7 @@ use sqlx::PgPool;
 use crate::Result;
 
 use super::plot::Plot;
-use super::report::{Cell, Report, share};
+use super::report::{Cell, Report, heads, share};
 
 /// One day of ended conversations.
 struct Day {
@@ -52,12 +52,13 @@ fn daily(name: &'static str, title: &'static str, about: &'static str, days: &[D
     let series: Vec<(String, Option<f64>)> =
         days.iter().map(|day| (day.day.format("%-d %b").to_string(), share(part(day), day.ended))).collect();
     Report {
-        name,
-        title,
-        about,
+        name: name.into(),
+        title: title.into(),
+        about: about.into(),
         figure: share(parts, ended).map(|all| (format!("{:.1} %", all * 100.0), format!("{parts} of {ended} ended"))),
         plot: Plot::line(name, title, &series),
-        head: vec!["Day", "Ended", title, "Share"],
+        needs: None,
+        head: heads(["Day", "Ended", title, "Share"]),
         rows: days
             .iter()
             .rev()
@@ -122,9 +123,9 @@ pub(super) async fn hand_offs(db: &PgPool, period: i32) -> Result<Report> {
     .await?;
     let words = |reason: &str| reason.replace('_', " ");
     Ok(Report {
-        name: "hand-off",
-        title: "Hand-off",
-        about: "Started conversations in which a person took over or was asked for, by the assistant's reason.",
+        name: "hand-off".into(),
+        title: "Hand-off".into(),
+        about: "Started conversations in which a person took over or was asked for, by the assistant's reason.".into(),
         figure: share(started.handed, started.started)
             .map(|all| (format!("{:.1} %", all * 100.0), format!("{} of {} started", started.handed, started.started))),
         plot: Plot::bars(
@@ -135,7 +136,8 @@ pub(super) async fn hand_offs(db: &PgPool, period: i32) -> Result<Report> {
                 .map(|row| (words(&row.reason), length(row.conversations), row.conversations.to_string()))
                 .collect(),
         ),
-        head: vec!["Reason", "Conversations", "Share of started"],
+        needs: None,
+        head: heads(["Reason", "Conversations", "Share of started"]),
         rows: reasons
             .iter()
             .map(|row| {
@@ -178,10 +180,11 @@ pub(super) async fn moods(db: &PgPool, period: i32) -> Result<Report> {
     let all: i64 = rows.iter().map(|row| row.count).sum();
     let better: i64 = rows.iter().filter(|row| row.change == "better").map(|row| row.count).sum();
     Ok(Report {
-        name: "mood",
-        title: "Mood, first to last message",
+        name: "mood".into(),
+        title: "Mood, first to last message".into(),
         about: "Ended conversations of two messages or more: how the customer's last message sounds beside the first. \
-                The mood runs from -1 to 1; a change of a quarter counts.",
+                The mood runs from -1 to 1; a change of a quarter counts."
+            .into(),
         figure: share(better, all)
             .map(|share| (format!("{:.1} %", share * 100.0), format!("better at the end, of {all}"))),
         plot: Plot::bars(
@@ -189,7 +192,8 @@ pub(super) async fn moods(db: &PgPool, period: i32) -> Result<Report> {
             "Mood at the end beside the beginning",
             rows.iter().map(|row| (row.change.clone(), length(row.count), row.count.to_string())).collect(),
         ),
-        head: vec!["At the end", "Conversations", "Share", "First message", "Last message"],
+        needs: None,
+        head: heads(["At the end", "Conversations", "Share", "First message", "Last message"]),
         rows: rows
             .iter()
             .filter(|_| all > 0)
@@ -222,16 +226,17 @@ pub(super) async fn satisfaction(db: &PgPool, period: i32) -> Result<Report> {
     let points: i64 = rows.iter().map(|row| row.ratings * i64::from(row.score)).sum();
     let mean = share(points, ratings);
     Ok(Report {
-        name: "satisfaction",
-        title: "Satisfaction",
-        about: "Ratings from 1 (poor) to 5 (very good), asked at the end of a conversation.",
+        name: "satisfaction".into(),
+        title: "Satisfaction".into(),
+        about: "Ratings from 1 (poor) to 5 (very good), asked at the end of a conversation.".into(),
         figure: mean.map(|mean| (format!("{mean:.2}"), format!("mean of {ratings} ratings"))),
         plot: Plot::bars(
             "satisfaction",
             "Ratings",
             rows.iter().map(|row| (row.score.to_string(), length(row.ratings), row.ratings.to_string())).collect(),
         ),
-        head: vec!["Rating", "Conversations", "Share"],
+        needs: None,
+        head: heads(["Rating", "Conversations", "Share"]),
         rows: rows
             .iter()
             .filter(|_| ratings > 0)
@@ -271,13 +276,15 @@ pub(super) async fn first_responses(db: &PgPool, period: i32) -> Result<Report> 
     .fetch_all(db)
     .await?;
     Ok(Report {
-        name: "first-response",
-        title: "First response",
+        name: "first-response".into(),
+        title: "First response".into(),
         about: "Time from the customer's first message to the first answer, and from a hand-off to the first words \
-                of a person. Nine in ten waited no longer than the last column.",
+                of a person. Nine in ten waited no longer than the last column."
+            .into(),
         figure: None,
         plot: None,
-        head: vec!["Answer", "Conversations", "Median", "9 in 10 within"],
+        needs: None,
+        head: heads(["Answer", "Conversations", "Median", "9 in 10 within"]),
         rows: rows
             .into_iter()
             .map(|row| {
@@ -302,16 +309,17 @@ pub(super) async fn intents(db: &PgPool, period: i32) -> Result<Report> {
     .await?;
     let words = |intent: &str| intent.replace('_', " ");
     Ok(Report {
-        name: "intents",
-        title: "Conversations by intent",
-        about: "The 25 intents that most started conversations were last recognised as.",
+        name: "intents".into(),
+        title: "Conversations by intent".into(),
+        about: "The 25 intents that most started conversations were last recognised as.".into(),
         figure: None,
         plot: Plot::bars(
             "intents",
             "The ten most frequent intents",
             rows.iter().take(10).map(|row| (words(&row.intent), length(row.count), row.count.to_string())).collect(),
         ),
-        head: vec!["Intent", "Conversations", "Without a person", "Mean rating"],
+        needs: None,
+        head: heads(["Intent", "Conversations", "Without a person", "Mean rating"]),
         rows: rows
             .iter()
             .map(|row| {

@@ -6,7 +6,7 @@ use crate::Result;
 
 use super::conversations::length;
 use super::plot::Plot;
-use super::report::{Cell, Report, share};
+use super::report::{Cell, Report, heads, share};
 
 /// What became of applications, by the band of their last assessment.
 pub(super) async fn outcomes(db: &PgPool, period: i32) -> Result<Report> {
@@ -29,9 +29,9 @@ pub(super) async fn outcomes(db: &PgPool, period: i32) -> Result<Report> {
     let approved: i64 = rows.iter().map(|row| row.approved).sum();
     let decided: i64 = rows.iter().map(|row| row.approved + row.declined).sum();
     Ok(Report {
-        name: "applications",
-        title: "Applications by band and outcome",
-        about: "Received applications by the band of their last assessment. The rate counts decided ones only.",
+        name: "applications".into(),
+        title: "Applications by band and outcome".into(),
+        about: "Received applications by the band of their last assessment. The rate counts decided ones only.".into(),
         figure: share(approved, decided).map(|all| {
             (format!("{:.1} %", all * 100.0), format!("approved of {decided} decided, {received} received"))
         }),
@@ -40,7 +40,8 @@ pub(super) async fn outcomes(db: &PgPool, period: i32) -> Result<Report> {
             "Applications by band",
             rows.iter().map(|row| (sentence(&row.band), length(row.received), row.received.to_string())).collect(),
         ),
-        head: vec!["Band", "Received", "Open", "Approved", "Declined", "Withdrawn", "Approval rate"],
+        needs: None,
+        head: heads(["Band", "Received", "Open", "Approved", "Declined", "Withdrawn", "Approval rate"]),
         rows: rows
             .iter()
             .map(|row| {
@@ -75,10 +76,12 @@ pub(super) async fn overrides(db: &PgPool, period: i32) -> Result<Report> {
     let decisions: i64 = rows.iter().map(|row| row.decisions).sum();
     let overrides: i64 = rows.iter().map(|row| row.overrides).sum();
     Ok(Report {
-        name: "overrides",
-        title: "Overrides by officer",
-        about: "Decisions that differ from the policy's proposal. A rate far from the colleagues' is worth a look, not \
-                a verdict: officers do not see the same applications.",
+        name: "overrides".into(),
+        title: "Overrides by officer".into(),
+        about:
+            "Decisions that differ from the policy's proposal. A rate far from the colleagues' is worth a look, not \
+                a verdict: officers do not see the same applications."
+                .into(),
         figure: share(overrides, decisions)
             .map(|all| (format!("{:.1} %", all * 100.0), format!("{overrides} of {decisions} decisions"))),
         plot: Plot::bars(
@@ -91,7 +94,8 @@ pub(super) async fn overrides(db: &PgPool, period: i32) -> Result<Report> {
                 })
                 .collect(),
         ),
-        head: vec![
+        needs: None,
+        head: heads([
             "Officer",
             "Decisions",
             "Overrides",
@@ -99,7 +103,7 @@ pub(super) async fn overrides(db: &PgPool, period: i32) -> Result<Report> {
             "Seconded",
             "Refused by the second",
             "Rate",
-        ],
+        ]),
         rows: rows
             .iter()
             .map(|row| {

@@ -1,7 +1,7 @@
 //! What managers and auditors read: figures over conversations and decisions.
 //!
 //! A report reads across slices by its nature. So this is the one slice whose queries touch the tables of others, and
-//! it only ever reads.
+//! it only ever reads them. Its own table holds what the bank measures by.
 
 mod attention;
 mod behind;
@@ -11,8 +11,8 @@ mod credit;
 mod page;
 mod plot;
 mod report;
-mod risk_page;
-mod risk_scores;
+mod risk;
+mod sheet;
 
 use actix_web::web;
 
@@ -22,8 +22,7 @@ pub use attention::{Attention, attention};
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/manage/reports", web::get().to(page::page))
-        .route("/manage/reports/risk", web::get().to(risk_page::page))
-        .route("/manage/reports/risk/{name}.csv", web::get().to(risk_page::csv))
+        .configure(risk::routes)
         .route("/manage/reports/{name}.csv", web::get().to(page::csv))
         .route("/manage/reports/{name}/conversations", web::get().to(behind::page));
 }

@@ -5,12 +5,12 @@ use askama::Template;
 use serde::Deserialize;
 use sqlx::PgPool;
 
+use crate::Result;
 use crate::accounts::{Person, Role};
-use crate::pages::{self, Frame, csv_file};
+use crate::pages::{self, Frame};
 use crate::server::App;
-use crate::{AppError, Result};
 
-use super::report::{Cell, Report};
+use super::sheet::{Sheet, frame};
 use super::{conversations, credit};
 
 /// Periods to choose from, in days.
@@ -21,9 +21,7 @@ const PERIODS: [i32; 4] = [7, 30, 90, 365];
 struct ReportsPage {
     frame: Frame,
     tab: &'static str,
-    days: i32,
-    periods: [i32; 4],
-    reports: Vec<Report>,
+    sheet: Sheet,
 }
 
 /// The period, from the address.
@@ -40,9 +38,10 @@ impl Period {
     }
 }
 
-async fn all(db: &PgPool, days: i32) -> Result<Vec<Report>> {
+async fn sheet(db: &PgPool, period: &Period) -> Result<Sheet> {
+    let days = period.days();
     let [contained, verified] = conversations::outcomes(db, days).await?;
-    Ok(vec![
+    let reports = vec![
         contained,
         verified,
         conversations::hand_offs(db, days).await?,
@@ -52,21 +51,17 @@ async fn all(db: &PgPool, days: i32) -> Result<Vec<Report>> {
         conversations::intents(db, days).await?,
         credit::outcomes(db, days).await?,
         credit::overrides(db, days).await?,
-    ])
+    ];
+    Ok(Sheet { path: "/manage/reports", days, periods: &PERIODS, rest: String::new(), reports })
 }
 
 /// All reports on one page.
 pub(super) async fn page(app: web::Data<App>, person: Person, period: web::Query<Period>) -> Result<HttpResponse> {
     person.require(Role::reads_audit)?;
-    let days = period.days();
-    // Auditors find the reports among their own pages, managers among theirs.
-    let section = if person.role.manages() { "manage" } else { "audit" };
     pages::html(&ReportsPage {
-        frame: Frame::staff(&app.config.bank_name, "Reports", section, &person),
+        frame: frame(&app, "Reports", &person),
         tab: "reports",
-        days,
-        periods: PERIODS,
-        reports: all(&app.db, days).await?,
+        sheet: sheet(&app.db, &period).await?,
     })
 }
 
@@ -78,10 +73,5 @@ pub(super) async fn csv(
     period: web::Query<Period>,
 ) -> Result<HttpResponse> {
     person.require(Role::reads_audit)?;
-    let days = period.days();
-    let reports = all(&app.db, days).await?;
-    let report = reports.iter().find(|report| report.name == name.as_str()).ok_or(AppError::NotFound("This report"))?;
-    let head = report.head.iter().map(|&head| head.to_owned()).collect::<Vec<String>>();
-    let rows = report.rows.iter().map(|row| row.iter().map(Cell::plain).collect());
-    csv_file(&format!("{name}-{days}-days.csv"), std::iter::once(head).chain(rows))
+    sheet(&app.db, &period).await?.csv(&name)
 }

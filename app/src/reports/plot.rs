@@ -9,7 +9,7 @@ use super::chart::{AREA as CHART_AREA, Chart};
 #[template(path = "reports/plot.svg", escape = "html")]
 pub(super) struct Plot {
     /// Distinguishes the ids of plots on one page.
-    pub(super) id: &'static str,
+    pub(super) id: String,
     /// What is shown.
     pub(super) title: String,
     /// The same in words, for who can not see it.
@@ -55,7 +55,7 @@ const AREA: (f64, f64, f64, f64) = (48.0, 12.0, 490.0, 132.0);
 
 impl Plot {
     /// Horizontal bars, in the order given. `items`: label, length, the value in words.
-    pub(super) fn bars(id: &'static str, title: &str, items: Vec<(String, f64, String)>) -> Option<Self> {
+    pub(super) fn bars(id: &str, title: &str, items: Vec<(String, f64, String)>) -> Option<Self> {
         let longest = items.iter().map(|(_, length, _)| *length).fold(0.0, f64::max);
         if longest <= 0.0 {
             return None;
@@ -70,17 +70,33 @@ impl Plot {
             })
             .collect();
         let height = bars.last().map_or(0, |bar| bar.y) + ROW;
-        Some(Self { id, title: title.to_owned(), desc: spoken.join(", "), height, bars, line: None, chart: None })
+        Some(Self {
+            id: id.to_owned(),
+            title: title.to_owned(),
+            desc: spoken.join(", "),
+            height,
+            bars,
+            line: None,
+            chart: None,
+        })
     }
 
     /// A drawing with two axes.
-    pub(super) fn chart(id: &'static str, title: &str, desc: String, chart: Chart) -> Option<Self> {
+    pub(super) fn chart(id: &str, title: &str, desc: String, chart: Chart) -> Option<Self> {
         let height = u32::try_from(chart.height.max(0.0).to_string().split('.').next()?.parse::<i64>().ok()?).ok()?;
-        Some(Self { id, title: title.to_owned(), desc, height, bars: Vec::new(), line: None, chart: Some(chart) })
+        Some(Self {
+            id: id.to_owned(),
+            title: title.to_owned(),
+            desc,
+            height,
+            bars: Vec::new(),
+            line: None,
+            chart: Some(chart),
+        })
     }
 
     /// Shares from 0 to 1 over time, oldest first; a day without a share is a gap.
-    pub(super) fn line(id: &'static str, title: &str, days: &[(String, Option<f64>)]) -> Option<Self> {
+    pub(super) fn line(id: &str, title: &str, days: &[(String, Option<f64>)]) -> Option<Self> {
         let (left, top, right, bottom) = AREA;
         let steps = u32::try_from(days.len().checked_sub(1)?).ok()?.max(1);
         let mut path = String::new();
@@ -116,7 +132,15 @@ impl Plot {
             end: format!("{:.0} %", end_share * 100.0),
             end_y: end_y + 4.0,
         };
-        Some(Self { id, title: title.to_owned(), desc, height: 160, bars: Vec::new(), line: Some(line), chart: None })
+        Some(Self {
+            id: id.to_owned(),
+            title: title.to_owned(),
+            desc,
+            height: 160,
+            bars: Vec::new(),
+            line: Some(line),
+            chart: None,
+        })
     }
 }
 

@@ -11,6 +11,8 @@ pub(super) enum Cell {
     Count(i64),
     /// A number with four decimals.
     Exact(f64),
+    /// Money in whole units of the bank's currency.
+    Money(f64),
     /// A share from 0 to 1; `None` where nothing was counted.
     Share(Option<f64>),
     /// An average of ratings.
@@ -26,6 +28,7 @@ impl Cell {
             Self::Text(text) => text.clone(),
             Self::Count(count) => crate::audit::grouped(*count),
             Self::Exact(number) => format!("{number:.4}"),
+            Self::Money(amount) => money(*amount),
             Self::Share(Some(share)) => format!("{:.1} %", share * 100.0),
             Self::Mean(Some(mean)) => format!("{mean:.2}"),
             Self::Seconds(Some(seconds)) => duration_words(*seconds),
@@ -39,6 +42,7 @@ impl Cell {
             Self::Text(text) => text.clone(),
             Self::Count(count) => count.to_string(),
             Self::Exact(number) => number.to_string(),
+            Self::Money(amount) => format!("{amount:.2}"),
             Self::Share(value) | Self::Mean(value) | Self::Seconds(value) => {
                 value.map_or_else(String::new, |value| format!("{value:.4}"))
             }
@@ -49,6 +53,12 @@ impl Cell {
     pub(super) fn is_number(&self) -> bool {
         !matches!(self, Self::Text(_))
     }
+}
+
+/// An amount in whole euros.
+pub(super) fn money(amount: f64) -> String {
+    let whole = format!("{:.0}", amount.abs()).parse().unwrap_or(i64::MAX);
+    format!("{}€{}", if amount <= -0.5 { "\u{2212}" } else { "" }, crate::audit::grouped(whole))
 }
 
 /// 95 s as "1 min 35 s".
@@ -68,19 +78,38 @@ fn duration_words(seconds: f64) -> String {
 #[derive(Debug, Clone)]
 pub(super) struct Report {
     /// Its name in addresses.
-    pub(super) name: &'static str,
+    pub(super) name: String,
     /// Its title.
-    pub(super) title: &'static str,
+    pub(super) title: String,
     /// What exactly is counted.
-    pub(super) about: &'static str,
+    pub(super) about: String,
     /// The figure to remember, with its words.
     pub(super) figure: Option<(String, String)>,
     /// The picture of the table.
     pub(super) plot: Option<Plot>,
+    /// What is needed before there are rows, where there is more to say than that nothing has happened yet.
+    pub(super) needs: Option<String>,
     /// Column heads.
-    pub(super) head: Vec<&'static str>,
+    pub(super) head: Vec<String>,
     /// Rows, each as wide as the head.
     pub(super) rows: Vec<Vec<Cell>>,
+}
+
+impl Report {
+    /// What stands in place of an empty table.
+    pub(super) fn empty(&self) -> &str {
+        self.needs.as_deref().unwrap_or("Not enough in this period yet.")
+    }
+}
+
+/// Column heads.
+pub(super) fn heads<const COLUMNS: usize>(names: [&str; COLUMNS]) -> Vec<String> {
+    names.map(str::to_owned).to_vec()
+}
+
+/// A share as a percentage with one decimal.
+pub(super) fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
 }
 
 /// `part` of `whole`; `None` of nothing.
@@ -103,6 +132,11 @@ mod tests {
         assert_eq!(Cell::Seconds(Some(0.42)).words(), "0.4 s");
         assert_eq!(Cell::Seconds(Some(95.0)).words(), "1 min 35 s");
         assert_eq!(Cell::Seconds(Some(7_260.0)).words(), "2 h 1 min");
+        assert_eq!(
+            (Cell::Money(-12_345.4).words().as_str(), Cell::Money(-0.2).words().as_str()),
+            ("\u{2212}€12,345", "€0")
+        );
+        assert_eq!(Cell::Money(12.345).plain(), "12.35");
         assert_eq!(Cell::Count(12_345).plain(), "12345");
     }
 }

@@ -103,6 +103,9 @@ pub struct Policy {
     pub max_reasons: usize,
     /// A factor is a reason only when it raised the log-odds by at least this much.
     pub min_contribution: f64,
+    /// Whether letters of a decline say what would have changed the score.
+    #[serde(default)]
+    pub letters_name_changes: bool,
     /// The rules beside the model.
     #[serde(default)]
     pub rules: Vec<Rule>,

@@ -25,3 +25,5 @@ mod platform;
 mod records;
 mod regulation_b;
 mod risk_reports;
+mod thresholds;
+mod what_if;

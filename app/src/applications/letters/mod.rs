@@ -1,5 +1,6 @@
 //! Decision letters: previewed, kept as sent, mailed where a mail server is configured.
 
+mod changes;
 mod mail;
 mod render;
 mod store;

@@ -1,8 +1,12 @@
 //! What a letter says. The same function makes the preview and the letter that is sent.
 
 use askama::Template;
+use candor_engine::risk::Band;
+use candor_engine::risk::whatif::Alternative;
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
+
+use sqlx::PgConnection;
 
 use crate::Result;
 use crate::config::Config;
@@ -10,7 +14,8 @@ use crate::config::Config;
 use super::super::assessments::StoredAssessment;
 use super::super::decisions::Outcome;
 use super::super::reasons::Language;
-use super::super::{Application, reasons};
+use super::super::{Application, changes, models, reasons};
+use super::changes::in_language;
 
 /// A letter about to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,8 +156,9 @@ struct DocumentsZhText<'a> {
 /// The letter that would be sent for this outcome now; `None` where the applicant gets none.
 ///
 /// # Errors
-/// When a template fails to render.
-pub fn preview(
+/// When a template fails to render, or the database fails.
+pub async fn preview(
+    connection: &mut PgConnection,
     config: &Config,
     application: &Application,
     stored: &StoredAssessment,
@@ -163,6 +169,10 @@ pub fn preview(
     let applicant = &application.applicant;
     let language = applicant.language.unwrap_or_default();
     let day = |at| day(at, language);
+    let changes = match outcome {
+        Outcome::Declined if stored.policy.letters_name_changes => changes(connection, stored, language).await?,
+        _ => Vec::new(),
+    };
     let facts = Facts {
         bank: config.bank_name.clone(),
         contact: config.mail_from.clone(),
@@ -178,7 +188,7 @@ pub fn preview(
         },
         received: day(application.received_at),
         items: reasons::in_language(codes, &stored.policy, language),
-        changes: Vec::new(),
+        changes,
         bureau: Bureau::of(config, stored),
         // A reasonable time, as 12 CFR 1002.9(c)(2) asks: three weeks, at most until the decision is due.
         documents_by: day(application
@@ -222,6 +232,15 @@ pub fn preview(
         (Outcome::Referred, _) => return Ok(None),
     };
     Ok(Some(Rendered { subject, html, text }))
+}
+
+/// What would have brought the score into the low band, a line each.
+async fn changes(connection: &mut PgConnection, stored: &StoredAssessment, language: Language) -> Result<Vec<String>> {
+    let model = models::model(connection, &stored.assessment.model_sha256).await?;
+    let found = changes::what_would_change(model, stored).await?;
+    let ways = found.filter(|found| found.band == Band::Low).map(|found| found.ways).unwrap_or_default();
+    let ways: Vec<Alternative> = ways.into_iter().map(|(way, _)| way).collect();
+    Ok(in_language(&ways, language))
 }
 
 fn day(at: DateTime<Utc>, language: Language) -> String {

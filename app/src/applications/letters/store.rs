@@ -67,7 +67,9 @@ pub(crate) async fn send(
     decision: &Decision,
 ) -> Result<()> {
     let now = Utc::now();
-    let Some(letter) = preview(config, application, stored, decision.outcome, &decision.reason_codes, now)? else {
+    let letter =
+        preview(connection, config, application, stored, decision.outcome, &decision.reason_codes, now).await?;
+    let Some(letter) = letter else {
         return Ok(());
     };
     let id = Uuid::now_v7();

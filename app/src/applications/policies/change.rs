@@ -1,6 +1,6 @@
 //! Drafting, changing, activating and retiring policies.
 
-use candor_engine::risk::Policy;
+use candor_engine::risk::{Bands, Policy};
 use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -14,25 +14,31 @@ use crate::{AppError, Result};
 use super::difference;
 use super::store::{self, Status, StoredPolicy};
 
-/// Drafts a new policy from the one in force.
-pub(super) async fn draft(app: &App, person: &Person) -> Result<Uuid> {
+/// Drafts a new policy from the one in force, with other bands where there are any.
+///
+/// # Errors
+/// [`AppError::Invalid`] when the bands can not be right.
+pub async fn draft(app: &App, person: &Person, bands: Option<Bands>, note: &str) -> Result<Uuid> {
     let mut transaction = app.db.begin().await?;
     let active = store::active(&mut transaction).await?;
     let version = store::next_version(&mut transaction).await?;
-    let body = Policy { version: u64::try_from(version).unwrap_or(active.body.version), ..active.body };
+    let bands = bands.unwrap_or(active.body.bands);
+    let body = Policy { version: u64::try_from(version).unwrap_or(active.body.version), bands, ..active.body };
+    body.validate().map_err(|fault| AppError::field(fault.field, format!("This {}.", fault.expected)))?;
     let id = Uuid::now_v7();
     sqlx::query!(
-        "insert into policies (id, version, name, body, status, drafted_by)
-         overriding system value values ($1, $2, $3, $4, 'draft', $5)",
+        "insert into policies (id, version, name, note, body, status, drafted_by)
+         overriding system value values ($1, $2, $3, $4, $5, 'draft', $6)",
         id,
         version,
         format!("Draft of version {version}"),
+        note,
         serde_json::to_value(&body)?,
         person.id,
     )
     .execute(&mut *transaction)
     .await?;
-    let details = json!({ "version": version, "from_version": active.version });
+    let details = json!({ "version": version, "from_version": active.version, "bands": bands });
     record(&mut transaction, person, "policy.drafted", id, details).await?;
     transaction.commit().await?;
     Ok(id)

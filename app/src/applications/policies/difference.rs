@@ -50,6 +50,10 @@ fn all(policy: &Policy) -> Vec<(String, String)> {
         ),
         ("Reasons given at most".to_owned(), policy.max_reasons.to_string()),
         ("A reason raises the log-odds by at least".to_owned(), trimmed(policy.min_contribution)),
+        (
+            "Letters of a decline say what would change the score".to_owned(),
+            if policy.letters_name_changes { "yes" } else { "no" }.to_owned(),
+        ),
     ];
     lines.extend(policy.rules.iter().map(|rule| (format!("Rule {}", rule.code), rule_in_words(rule))));
     lines

@@ -23,6 +23,7 @@ pub(super) struct Form {
     pub(super) second_person: String,
     pub(super) max_reasons: String,
     pub(super) min_contribution: String,
+    pub(super) letters_name_changes: bool,
     /// The existing rules, then one empty one.
     pub(super) rules: Vec<RuleForm>,
 }
@@ -70,6 +71,7 @@ impl Form {
             second_person: (policy.second_person_above_minor / 100).to_string(),
             max_reasons: policy.max_reasons.to_string(),
             min_contribution: trimmed(policy.min_contribution),
+            letters_name_changes: policy.letters_name_changes,
             rules,
         }
     }
@@ -110,6 +112,7 @@ impl Form {
             second_person: value("second_person"),
             max_reasons: value("max_reasons"),
             min_contribution: value("min_contribution"),
+            letters_name_changes: is_set("letters_name_changes"),
             rules,
         }
     }
@@ -168,6 +171,7 @@ impl Form {
             second_person_above_minor: second_person.unwrap_or_default(),
             max_reasons: max_reasons.unwrap_or_default(),
             min_contribution,
+            letters_name_changes: self.letters_name_changes,
             rules,
         };
         match policy.validate() {

@@ -5,7 +5,7 @@ use askama::Template;
 use uuid::Uuid;
 
 use crate::accounts::{Person, Role};
-use crate::pages::{self, Frame, Moment, Refusals};
+use crate::pages::{self, Frame, Moment, Refusals, csv_file};
 use crate::server::App;
 use crate::{AppError, Result};
 
@@ -14,6 +14,9 @@ use super::difference::{self, Line};
 use super::effect::{self, Effect};
 use super::form::Form;
 use super::store::{self, Status, StoredPolicy};
+
+/// Changed applications that are listed on the page; the file has all.
+const SHOWN: usize = 30;
 
 /// May put a policy in force: managers, and senior officers as the second person.
 fn activates(role: Role) -> bool {
@@ -74,7 +77,8 @@ struct PolicyPage {
     active_version: i64,
     lines: Vec<Line>,
     changes: usize,
-    effect: Option<Effect>,
+    effect: Effect,
+    shown: usize,
     days: i32,
     form: Option<Form>,
     may_activate: bool,
@@ -105,7 +109,8 @@ async fn gather(app: &App, person: &Person, id: Uuid, typed: Option<Form>, refus
         active_version: active.version,
         changes: lines.iter().filter(|line| line.is_change()).count(),
         lines,
-        effect: if is_draft { Some(effect::effect(&app.db, &active.body, &policy.body).await?) } else { None },
+        effect: effect::effect(&app.db, &active.body, &policy.body).await?,
+        shown: SHOWN,
         days: effect::DAYS,
         form: (is_draft && person.role.manages())
             .then(|| typed.unwrap_or_else(|| Form::of(&policy.name, &policy.note, &policy.body))),
@@ -116,10 +121,34 @@ async fn gather(app: &App, person: &Person, id: Uuid, typed: Option<Form>, refus
     })
 }
 
+/// Every application for which a policy proposes something else than the one in force, as CSV.
+pub(super) async fn effect_csv(app: web::Data<App>, person: Person, policy: web::Path<Uuid>) -> Result<HttpResponse> {
+    person.require(Role::reads_credit)?;
+    let mut connection = app.db.acquire().await?;
+    let active = store::active(&mut connection).await?;
+    let policy = store::find(&mut *connection, *policy).await?;
+    drop(connection);
+    let effect = effect::effect(&app.db, &active.body, &policy.body).await?;
+    let head = ["number", "received_at", "probability", "in_force_proposes", "this_one_proposes", "status", "known"];
+    let rows = effect.changed.iter().map(|one| {
+        vec![
+            one.number.to_string(),
+            one.received_at.to_rfc3339(),
+            one.probability.to_string(),
+            one.before.as_str().to_owned(),
+            one.after.as_str().to_owned(),
+            one.status.as_str().to_owned(),
+            one.known().to_owned(),
+        ]
+    });
+    let name = format!("policy-{}-beside-{}.csv", policy.version, active.version);
+    csv_file(&name, std::iter::once(head.map(str::to_owned).to_vec()).chain(rows))
+}
+
 /// Drafts a new policy.
 pub(super) async fn draft(app: web::Data<App>, person: Person) -> Result<HttpResponse> {
     person.require(Role::manages)?;
-    let id = change::draft(&app, &person).await?;
+    let id = change::draft(&app, &person, None, "").await?;
     Ok(pages::see_other(format!("/manage/policies/{id}")))
 }
 

@@ -96,7 +96,6 @@ pub(super) async fn check(
     let application = application::find(&mut *connection, *application).await?;
     let stored = assessments::latest(&mut connection, application.id).await?;
     let policy = policies::active(&mut connection).await?;
-    drop(connection);
     if !application.status.may_be_decided() {
         return Err(not_decidable(&application));
     }
@@ -104,12 +103,23 @@ pub(super) async fn check(
     let verdict = match checked {
         Ok(verdict) => verdict,
         Err(AppError::Invalid(faults)) => {
+            drop(connection);
             return page::refused(&app, &person, application.id, sent.typed, Refusals::from(faults)).await;
         }
         Err(error) => return Err(error),
     };
     let consequence = decisions::consequence(&application, &stored, &policy.body, verdict.outcome);
-    let letter = letters::preview(&app.config, &application, &stored, verdict.outcome, &verdict.codes, Utc::now())?;
+    let letter = letters::preview(
+        &mut connection,
+        &app.config,
+        &application,
+        &stored,
+        verdict.outcome,
+        &verdict.codes,
+        Utc::now(),
+    )
+    .await?;
+    drop(connection);
     pages::html(&ConfirmPage {
         frame: Frame::staff(
             &app.config.bank_name,

@@ -1,8 +1,10 @@
 //! An application's page: the score explained, what stands beside it, and the decision.
 
+use std::sync::Arc;
+
 use actix_web::{HttpResponse, web};
 use askama::Template;
-use candor_engine::risk::{Attribution, Catalogue, Policy};
+use candor_engine::risk::{Attribution, Catalogue, Policy, probability};
 use chrono::Utc;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -13,12 +15,14 @@ use crate::server::App;
 use crate::{AppError, Result, audit};
 
 use super::super::assessments::{self, Repetition, StoredAssessment, band_in_words, proposal_in_words};
+use super::super::changes::{self, WhatIf};
 use super::super::decisions::{self, Decision, DecisionStatus, Outcome};
 use super::super::labels::{self, Label, LabelKind};
 use super::super::letters::{self, Letter, Rendered};
+use super::super::precedents::{self, Precedent};
 use super::super::reasons::{self, Coded, Offered};
 use super::super::rings::{self, Drawing, Member};
-use super::super::{Application, application, policies};
+use super::super::{Application, application, models, policies};
 use super::percent::{log_odds, percent};
 use super::scale::{self, Scale};
 use super::waterfall::{self, Waterfall};
@@ -110,6 +114,22 @@ struct ApplicationPage {
     history: Vec<HistoryRow>,
     letters: Vec<(Letter, Moment)>,
     repetition: Option<Repetition>,
+    what_if: Option<WhatIfShown>,
+    precedents: Vec<(Moment, Precedent)>,
+}
+
+/// What would change the score, as the page says it.
+struct WhatIfShown {
+    band: &'static str,
+    threshold: String,
+    ways: Vec<WayShown>,
+    complete: bool,
+}
+
+struct WayShown {
+    in_words: String,
+    probability: String,
+    proposal: &'static str,
 }
 
 /// A linked application in the table of its ring.
@@ -192,7 +212,20 @@ async fn gather(
         Some(conversation) => conversation_number(&mut connection, conversation).await?,
         None => None,
     };
+    let model = match models::model(&mut connection, &assessment.assessment.model_sha256).await {
+        Ok(model) => Some(model),
+        // Scored before models were kept: the score stays readable, nothing can be searched.
+        Err(AppError::NotFound(_)) => None,
+        Err(error) => return Err(error),
+    };
     drop(connection);
+    let what_if = match &model {
+        Some(model) if application.erased_at.is_none() => {
+            changes::what_would_change(Arc::clone(model), &assessment).await?
+        }
+        _ => None,
+    };
+    let precedents = precedents::precedents(&app.db, &assessment).await?;
 
     let offered = reasons::offered(&assessment.assessment);
     let typed = typed.unwrap_or_else(|| Typed::fresh(&offered));
@@ -201,7 +234,7 @@ async fn gather(
         offered.into_iter().partition(|offer| offer.principal || raised.contains(&offer.reason.code));
     let pending = decisions.iter().find(|decision| decision.status == DecisionStatus::Proposed);
     let pending = match pending {
-        Some(decision) => Some(pending_decision(app, person, &application, &assessment, decision)?),
+        Some(decision) => Some(pending_decision(app, person, &application, &assessment, decision).await?),
         None => None,
     };
     let history = audit::about(&app.db, "application", &id.to_string()).await?;
@@ -239,7 +272,11 @@ async fn gather(
         margin: format!("{:.9}", score.margin),
         baseline: log_odds(score.baseline),
         scale: scale::draw(score, &assessment.policy.bands),
-        waterfall: waterfall::draw(score, &assessment.policy.bands),
+        waterfall: waterfall::draw(score, &assessment.policy.bands, &|margin| {
+            model.as_ref().map_or_else(|| probability(margin), |model| model.probability(margin))
+        }),
+        what_if: what_if.map(what_if_shown),
+        precedents: precedents.into_iter().map(|case| (Moment(case.received_at), case)).collect(),
         factors: score.attributions.iter().map(|part| factor_row(part, &score.missing)).collect(),
         missing: score.missing.iter().map(|factor| label(factor)).collect(),
         policy_name: format!("Policy {}", score.policy_version),
@@ -302,15 +339,18 @@ fn ring_then(factors: &candor_engine::risk::Application) -> Option<String> {
     Some(format!("When it arrived, the ring had {size} applications with {frauds} confirmed frauds."))
 }
 
-fn pending_decision(
+async fn pending_decision(
     app: &App,
     person: &Person,
     application: &Application,
     assessment: &StoredAssessment,
     decision: &Decision,
 ) -> Result<Pending> {
+    let mut connection = app.db.acquire().await?;
+    let codes = &decision.reason_codes;
     let letter =
-        letters::preview(&app.config, application, assessment, decision.outcome, &decision.reason_codes, Utc::now())?;
+        letters::preview(&mut connection, &app.config, application, assessment, decision.outcome, codes, Utc::now())
+            .await?;
     Ok(Pending {
         made: Moment(decision.created_at),
         reasons: reasons::in_words(&decision.reason_codes, &assessment.policy),
@@ -325,6 +365,23 @@ fn decided_row(decision: Decision, policy: &Policy) -> DecidedRow {
         made: Moment(decision.created_at),
         reasons: reasons::in_words(&decision.reason_codes, policy),
         decision,
+    }
+}
+
+fn what_if_shown(found: WhatIf) -> WhatIfShown {
+    WhatIfShown {
+        band: found.band.as_str(),
+        threshold: percent(found.threshold),
+        complete: found.complete,
+        ways: found
+            .ways
+            .into_iter()
+            .map(|(way, proposal)| WayShown {
+                in_words: way.in_words,
+                probability: percent(way.probability),
+                proposal: proposal_in_words(proposal),
+            })
+            .collect(),
     }
 }
 

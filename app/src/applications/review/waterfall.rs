@@ -2,7 +2,7 @@
 
 use candor_engine::risk::{Assessment, Bands};
 
-use super::percent::{log_odds, logit, percent};
+use super::percent::{log_odds, percent};
 
 /// Factors that get a bar of their own; the rest share one.
 const OWN_BARS: usize = 12;
@@ -78,9 +78,10 @@ struct Step {
     to: f64,
 }
 
-/// Draws an assessment. The bars add up to the margin because the contributions do.
+/// Draws an assessment. The bars add up to the margin because the contributions do. `probability` is the model's own way
+/// from log-odds to a probability: a calibration's curve may stand between them.
 #[must_use]
-pub(super) fn draw(assessment: &Assessment, bands: &Bands) -> Waterfall {
+pub(super) fn draw(assessment: &Assessment, bands: &Bands, probability: &impl Fn(f64) -> f64) -> Waterfall {
     let steps = steps(assessment);
     let ends = steps.iter().flat_map(|step| [step.from, step.to]).chain([assessment.baseline, assessment.margin]);
     let (low, high) = ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), end| (low.min(end), high.max(end)));
@@ -110,7 +111,7 @@ pub(super) fn draw(assessment: &Assessment, bands: &Bands) -> Waterfall {
     let bottom = TOP + ROW * f64::from(u32::try_from(count).unwrap_or(0));
     Waterfall {
         title: format!("How the score of {} came about, in log-odds", percent(assessment.probability)),
-        description: description(assessment),
+        description: description(assessment, probability(assessment.baseline)),
         width: WIDTH,
         height: bottom + 44.0,
         left: LEFT,
@@ -120,14 +121,13 @@ pub(super) fn draw(assessment: &Assessment, bands: &Bands) -> Waterfall {
         rows,
         odds: spaced(whole_numbers(first, last), &place, |odds| log_odds(odds).replace(".00", "")),
         probabilities: spaced(
-            MARKS.iter().map(|mark| logit(*mark)).filter(|odds| (first..last).contains(odds)),
+            MARKS.iter().filter_map(|mark| margin_of(*mark, (first, last), probability)),
             &place,
             |odds| percent(probability(odds)).replace(".0 %", " %"),
         ),
         thresholds: [("medium", bands.medium), ("high", bands.high)]
             .into_iter()
-            .map(|(name, from)| (name, from, logit(from)))
-            .filter(|(.., odds)| (first..last).contains(odds))
+            .filter_map(|(name, from)| Some((name, from, margin_of(from, (first, last), probability)?)))
             .map(|(name, from, odds)| Tick { x: place(odds), label: format!("{name} from {}", percent(from)) })
             .collect(),
     }
@@ -193,11 +193,11 @@ fn total(label: &str, value: &str, odds: f64, place: &impl Fn(f64) -> f64) -> Ro
     }
 }
 
-fn description(assessment: &Assessment) -> String {
+fn description(assessment: &Assessment, at_baseline: f64) -> String {
     let mut words = format!(
         "Starts at {} log-odds, a probability of {}, and ends at {}, a probability of {}.",
         log_odds(assessment.baseline),
-        percent(probability(assessment.baseline)),
+        percent(at_baseline),
         log_odds(assessment.margin),
         percent(assessment.probability)
     );
@@ -208,8 +208,18 @@ fn description(assessment: &Assessment) -> String {
     words
 }
 
-fn probability(odds: f64) -> f64 {
-    1.0 / (1.0 + (-odds).exp())
+/// The log-odds between two ends at which the probability is reached; `None` where it lies beyond. The probability never
+/// falls with the log-odds, so halving finds it.
+fn margin_of(wanted: f64, (low, high): (f64, f64), probability: &impl Fn(f64) -> f64) -> Option<f64> {
+    if !(probability(low)..probability(high)).contains(&wanted) {
+        return None;
+    }
+    let mut ends = (low, high);
+    for _ in 0..60 {
+        let middle = f64::midpoint(ends.0, ends.1);
+        if probability(middle) < wanted { ends.0 = middle } else { ends.1 = middle }
+    }
+    Some(ends.1)
 }
 
 fn whole_numbers(from: f64, to: f64) -> impl Iterator<Item = f64> {
@@ -239,7 +249,7 @@ fn short(text: &str, most: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use candor_engine::risk::{Attribution, Band, Proposal};
+    use candor_engine::risk::{Attribution, Band, CalibrationCurve, Proposal, probability};
 
     use super::*;
 
@@ -281,7 +291,7 @@ mod tests {
     #[test]
     fn the_walk_starts_at_the_baseline_and_ends_at_the_margin() {
         let parts: Vec<f64> = (0..20).map(|part| if part % 3 == 0 { 0.4 } else { -0.15 }).collect();
-        let drawing = draw(&assessment(&parts), &BANDS);
+        let drawing = draw(&assessment(&parts), &BANDS, &probability);
         assert_eq!(drawing.rows.len(), 1 + OWN_BARS + 1 + 1);
         assert_eq!(drawing.rows[OWN_BARS + 1].label, "8 other factors");
         let (last, end) = (&drawing.rows[OWN_BARS + 1], &drawing.rows[OWN_BARS + 2]);
@@ -298,16 +308,34 @@ mod tests {
 
     #[test]
     fn an_application_like_every_other_is_drawn_too() {
-        let drawing = draw(&assessment(&[0.0]), &BANDS);
+        let drawing = draw(&assessment(&[0.0]), &BANDS, &probability);
         assert!(drawing.rows.iter().all(|row| row.x.is_finite() && row.width.is_finite()));
         assert_eq!(drawing.rows.len(), 3);
     }
 
     #[test]
     fn a_bar_that_lowers_lies_left_of_where_it_began_and_carries_a_minus() {
-        let drawing = draw(&assessment(&[-1.0]), &BANDS);
+        let drawing = draw(&assessment(&[-1.0]), &BANDS, &probability);
         let (before, bar) = (&drawing.rows[0], &drawing.rows[1]);
         assert_eq!((bar.kind, bar.number.as_str()), ("lower", "\u{2212}1.00"));
         assert!(bar.x < before.after);
+    }
+
+    #[test]
+    fn the_second_axis_follows_the_models_curve() {
+        let curve = CalibrationCurve::Isotonic { from: vec![-6.0, -2.0, 2.0], to: vec![-5.0, -4.0, 1.0] };
+        let curved = |margin: f64| probability(curve.apply(margin));
+        let score = assessment(&[2.0, 1.0]);
+        let (straight, bent) = (draw(&score, &BANDS, &probability), draw(&score, &BANDS, &curved));
+        let x = |drawing: &Waterfall, label: &str| {
+            drawing.probabilities.iter().find(|tick| tick.label == label).map(|tick| tick.x).unwrap()
+        };
+        // 3 % stand where the curve gives 3 %, not where the logistic function does.
+        assert!((x(&straight, "3 %") - x(&bent, "3 %")).abs() > 5.0);
+        let margin = margin_of(0.03, (-8.0, 4.0), &curved).unwrap();
+        assert!((curved(margin) - 0.03).abs() < 1e-12);
+        assert_eq!(margin_of(0.9999, (-8.0, 4.0), &curved), None);
+        let words = format!("a probability of {}", percent(curved(-4.0)));
+        assert!(bent.description.contains(&words), "{}", bent.description);
     }
 }

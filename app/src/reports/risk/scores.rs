@@ -7,7 +7,7 @@ use crate::Result;
 use super::chart::{Axis, Chart};
 use super::conversations::length;
 use super::plot::Plot;
-use super::report::{Cell, Report, share};
+use super::report::{Cell, Report, heads, share};
 
 /// Bars of the histogram.
 const BARS: i32 = 20;
@@ -19,12 +19,13 @@ fn percent(share: f64) -> String {
 }
 
 /// Log-odds: probabilities of fraud crowd at zero, their log-odds do not.
-fn logit(probability: f64) -> f64 {
+pub(super) fn logit(probability: f64) -> f64 {
     let probability = probability.clamp(1e-6, 1.0 - 1e-6);
     (probability / (1.0 - probability)).ln()
 }
 
-fn probability(odds: f64) -> f64 {
+/// The probability of log-odds.
+pub(super) fn probability(odds: f64) -> f64 {
     1.0 / (1.0 + (-odds).exp())
 }
 
@@ -38,14 +39,15 @@ pub(super) async fn histogram(db: &PgPool, period: i32) -> Result<Report> {
     .await?;
     let rows = sqlx::query!(
         r#"with scored as (
-             select s.margin, l.kind = 'confirmed_fraud' as fraud from applications a
-             join lateral (select margin from assessments where application_id = a.id order by created_at, id limit 1) s on true
+             select ln(least(greatest(s.probability, 1e-6), 1 - 1e-6)
+                       / (1 - least(greatest(s.probability, 1e-6), 1 - 1e-6))) as odds, l.kind = 'confirmed_fraud' as fraud from applications a
+             join lateral (select probability from assessments where application_id = a.id order by created_at, id limit 1) s on true
              left join lateral (select kind from labels where application_id = a.id
                                 and kind in ('confirmed_fraud', 'false_alarm', 'repaid')
                                 order by known_at desc, id desc limit 1) l on true
              where a.received_at >= current_date - $1::int),
-           ends as (select min(margin) as low, max(margin) + 1e-9 as high from scored)
-           select width_bucket(margin, low, high, $2) as "bar!", low as "low!", high as "high!", count(*) as "all!",
+           ends as (select min(odds) as low, max(odds) + 1e-9 as high from scored)
+           select width_bucket(odds, low, high, $2) as "bar!", low as "low!", high as "high!", count(*) as "all!",
                   count(*) filter (where fraud) as "frauds!"
            from scored, ends where low < high group by 1, 2, 3 order by 1"#,
         period,
@@ -76,13 +78,16 @@ pub(super) async fn histogram(db: &PgPool, period: i32) -> Result<Report> {
     let desc =
         format!("{all} applications by their probability of fraud. Grey: all; orange: those confirmed as frauds.");
     Ok(Report {
-        name: "score-histogram",
-        title: "Scores with thresholds",
-        about: "Scores at arrival, on a log-odds scale. Grey bars are all applications, orange ones confirmed frauds; the \
-                upright lines are where the bands of the policy in force begin.",
+        name: "score-histogram".into(),
+        title: "Scores with thresholds".into(),
+        about:
+            "Scores at arrival, on a log-odds scale. Grey bars are all applications, orange ones confirmed frauds; the \
+                upright lines are where the bands of the policy in force begin."
+                .into(),
         figure: None,
         plot: Plot::chart("score-histogram", "Scores with thresholds", desc, chart).filter(|_| all > 0),
-        head: vec!["Probability from", "to", "Applications", "Confirmed frauds"],
+        needs: None,
+        head: heads(["Probability from", "to", "Applications", "Confirmed frauds"]),
         rows: rows
             .iter()
             .map(|row| {
@@ -130,10 +135,12 @@ pub(super) async fn calibration(db: &PgPool, period: i32) -> Result<Report> {
         rows.iter().map(|row| (row.expected - observed(row.frauds, row.all)).abs() * length(row.all)).sum::<f64>()
             / length(labelled).max(1.0);
     Ok(Report {
-        name: "calibration",
-        title: "Calibration",
-        about: "Applications whose end is known, in ten groups by their probability. On the thin line as many turned out \
-                to be frauds as were expected. What officers label is not drawn by chance: a gap asks for a look.",
+        name: "calibration".into(),
+        title: "Calibration".into(),
+        about:
+            "Applications whose end is known, in ten groups by their probability. On the thin line as many turned out \
+                to be frauds as were expected. What officers label is not drawn by chance: a gap asks for a look."
+                .into(),
         figure: (labelled > 0)
             .then(|| (format!("{:.1} %", error * 100.0), format!("mean gap over {labelled} labelled"))),
         plot: Plot::chart(
@@ -147,7 +154,8 @@ pub(super) async fn calibration(db: &PgPool, period: i32) -> Result<Report> {
             chart,
         )
         .filter(|_| labelled > 0),
-        head: vec!["Group", "Probability from", "to", "Applications", "Frauds", "Expected", "Turned out"],
+        needs: None,
+        head: heads(["Group", "Probability from", "to", "Applications", "Frauds", "Expected", "Turned out"]),
         rows: rows
             .iter()
             .map(|row| {
@@ -188,10 +196,10 @@ pub(super) async fn label_delay(db: &PgPool, period: i32) -> Result<Report> {
     .await?;
     let days = |seconds: f64| format!("{:.1} days", seconds / 86_400.0);
     Ok(Report {
-        name: "label-delay",
-        title: "Label delay",
+        name: "label-delay".into(),
+        title: "Label delay".into(),
         about: "Days from an application's arrival until the bank knew what became of it. Younger applications are labelled \
-                less often than they will be: figures on them are early.",
+                less often than they will be: figures on them are early.".into(),
         figure: share(counted.labelled, counted.all).map(|all| {
             (format!("{:.1} %", all * 100.0), format!("{} of {} are labelled", counted.labelled, counted.all))
         }),
@@ -200,7 +208,8 @@ pub(super) async fn label_delay(db: &PgPool, period: i32) -> Result<Report> {
             "Median days until a label",
             rows.iter().map(|row| (row.kind.replace('_', " "), row.median, days(row.median))).collect(),
         ),
-        head: vec!["Label", "Applications", "Median", "9 in 10 within"],
+        needs: None,
+        head: heads(["Label", "Applications", "Median", "9 in 10 within"]),
         rows: rows
             .iter()
             .map(|row| {
@@ -229,9 +238,9 @@ pub(super) async fn overrides_by_version(db: &PgPool, period: i32) -> Result<Rep
     .await?;
     let named = |model: &str, policy: i64| format!("{model}, policy {policy}");
     Ok(Report {
-        name: "overrides-by-version",
-        title: "Overrides by version",
-        about: "Decisions against the proposal, by the versions of the model and the policy that made it.",
+        name: "overrides-by-version".into(),
+        title: "Overrides by version".into(),
+        about: "Decisions against the proposal, by the versions of the model and the policy that made it.".into(),
         figure: None,
         plot: Plot::bars(
             "overrides-by-version",
@@ -243,7 +252,8 @@ pub(super) async fn overrides_by_version(db: &PgPool, period: i32) -> Result<Rep
                 })
                 .collect(),
         ),
-        head: vec!["Model and policy", "Decisions", "Overrides", "Towards approval", "Rate"],
+        needs: None,
+        head: heads(["Model and policy", "Decisions", "Overrides", "Towards approval", "Rate"]),
         rows: rows
             .iter()
             .map(|row| {
