@@ -17,6 +17,7 @@ pub mod models;
 pub mod risk;
 mod runtime;
 mod tokens;
+pub mod training;
 pub mod understanding;
 mod weights;
 

@@ -13,6 +13,7 @@ mod failure;
 mod generate;
 mod lines;
 mod model;
+mod quantize;
 mod score;
 mod serve;
 mod train;
@@ -52,6 +53,7 @@ enum Command {
     Understand(understand::Understand),
     Chat(chat::Chat),
     Generate(generate::Generate),
+    Quantize(quantize::Quantize),
     #[command(subcommand)]
     Evaluate(evaluate::Evaluate),
     Score(score::Score),
@@ -84,6 +86,7 @@ pub fn run() -> ExitCode {
         Command::Understand(command) => command.run(&config),
         Command::Chat(command) => command.run(&config),
         Command::Generate(command) => command.run(),
+        Command::Quantize(command) => command.run(),
         Command::Evaluate(command) => command.run(&config),
         Command::Score(command) => command.run(&config),
         Command::Explain(command) => command.run(&config),

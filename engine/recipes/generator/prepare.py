@@ -257,11 +257,30 @@ def copied(sentences, rng, n):
         yield f"copied {i}", text + message("assistant", (opener + " " + words).strip())
 
 
+def make_tokenizer(texts, out):
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=8192, special_tokens=SPECIAL, show_progress=False,
+                                                             initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    # Places are words of the text: special tokens would be left out when a reply is read.
+    tokenizer.save(os.path.join(out, "tokenizer.json"))
+    stored = json.load(open(os.path.join(out, "tokenizer.json")))
+    for token in stored["added_tokens"]:
+        token["special"] = token["content"].startswith("<|")
+    json.dump(stored, open(os.path.join(out, "tokenizer.json"), "w"), ensure_ascii=False)
+    json.dump({"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|begin|>", "eos_token": "<|end|>", "pad_token": "<|end|>",
+               "add_bos_token": False, "model_max_length": 2048, "clean_up_tokenization_spaces": False, "chat_template": TEMPLATE},
+              open(os.path.join(out, "tokenizer_config.json"), "w"), indent=1)
+
+
 def main():
     a = argparse.ArgumentParser()
     a.add_argument("--datasets", required=True); a.add_argument("--conversations", required=True); a.add_argument("--out", required=True)
     a.add_argument("--sgd-share", type=float, default=0.6); a.add_argument("--seed", type=int, default=0)
     a.add_argument("--a-walk", type=int, default=9)
+    a.add_argument("--texts", help="also write Candor's own held-out documents here, a JSON line each, for `candor quantize`")
+    a.add_argument("--tokenizer", help="encode with this tokenizer.json, of a model that is trained already, instead of making one")
     a = a.parse_args()
     rng, here = random.Random(a.seed), os.path.dirname(os.path.abspath(__file__))
     os.makedirs(a.out, exist_ok=True)
@@ -284,22 +303,15 @@ def main():
     documents = [(k, s, t) for k, s, t in documents if t]
     held = {k for k, _, _ in documents if share("held out " + k) < 0.02}
     texts = [t for k, _, t in documents if k not in held]
+    if a.texts:
+        with open(a.texts, "w", encoding="utf-8") as f:
+            for k, source, t in documents:
+                if k in held and source.startswith("candor"):
+                    f.write(json.dumps({"source": source, "text": SPECIAL[0] + t}, ensure_ascii=False) + "\n")
 
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=8192, special_tokens=SPECIAL, show_progress=False,
-                                                             initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
-    # Places are words of the text: special tokens would be left out when a reply is read.
-    tokenizer.save(os.path.join(a.out, "tokenizer.json"))
-    stored = json.load(open(os.path.join(a.out, "tokenizer.json")))
-    for token in stored["added_tokens"]:
-        token["special"] = token["content"].startswith("<|")
-    json.dump(stored, open(os.path.join(a.out, "tokenizer.json"), "w"), ensure_ascii=False)
-    json.dump({"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|begin|>", "eos_token": "<|end|>", "pad_token": "<|end|>",
-               "add_bos_token": False, "model_max_length": 2048, "clean_up_tokenization_spaces": False, "chat_template": TEMPLATE},
-              open(os.path.join(a.out, "tokenizer_config.json"), "w"), indent=1)
-    tokenizer = Tokenizer.from_file(os.path.join(a.out, "tokenizer.json"))
+    if not a.tokenizer:
+        make_tokenizer(texts, a.out)
+    tokenizer = Tokenizer.from_file(a.tokenizer or os.path.join(a.out, "tokenizer.json"))
     sources = sorted({s for _, s, _ in documents})
     train, held_out, held_source, counts = [], [], [], {s: [0, 0] for s in sources}
     for (k, s, _), e in zip(documents, tokenizer.encode_batch([t for _, _, t in documents])):

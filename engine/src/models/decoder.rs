@@ -33,7 +33,33 @@ pub(crate) trait Attend<B: Backend>: Send {
 
     /// The linear maps that adapters may be added to.
     fn projections(&mut self) -> Vec<&mut Projection<B>>;
+
+    /// What the maps after the first ones read in the step before, by the maps' names.
+    fn inner(buffers: &Self::Buffers) -> Vec<(&'static str, &B::Buffer)>;
 }
+
+/// What part of a layer read in a step; see [`Decoder::run`].
+pub(crate) enum Seen<'a, B: Backend> {
+    /// Attention.
+    Attention {
+        /// What its first maps read.
+        input: &'a B::Buffer,
+        /// What the others read: see [`Attend::inner`].
+        inner: Vec<(&'static str, &'a B::Buffer)>,
+        /// What it keeps of every token.
+        cache: &'a B::Cache,
+    },
+    /// The feed-forward part.
+    FeedForward {
+        /// What it reads.
+        input: &'a B::Buffer,
+        /// Where tokens went; of an earlier layer where this one has no experts.
+        choices: &'a B::Choices,
+    },
+}
+
+/// Is told by each layer what its parts read.
+pub(crate) type Watcher<'w, B> = &'w mut dyn FnMut(usize, Seen<'_, B>);
 
 /// One layer.
 pub(crate) struct Layer<B: Backend, A> {
@@ -139,25 +165,17 @@ impl<B: Backend, A: Attend<B>> Decoder<B, A> {
             backend,
         })
     }
-}
 
-impl<B: Backend, A: Attend<B>> CausalModel for Decoder<B, A> {
-    fn shape(&self) -> &Shape {
-        &self.shape
-    }
-
-    fn allocate_cache(&mut self, blocks: usize) -> Result<(), ForwardError> {
-        (self.caches, self.blocks) = (Vec::new(), 0);
-        self.caches = self
-            .layers
-            .iter()
-            .map(|layer| self.backend.cache(blocks, layer.attention.cache_width()))
-            .collect::<Result<_, _>>()?;
-        self.blocks = blocks;
-        Ok(())
-    }
-
-    fn forward(&mut self, batch: &Batch, logits: &mut Vec<f32>) -> Result<(), ForwardError> {
+    /// One step; see [`CausalModel::forward`]. `watch` sees what every layer's parts read.
+    ///
+    /// # Errors
+    /// As [`CausalModel::forward`].
+    pub(crate) fn run(
+        &mut self,
+        batch: &Batch,
+        logits: &mut Vec<f32>,
+        mut watch: Option<Watcher<'_, B>>,
+    ) -> Result<(), ForwardError> {
         batch.check(&self.shape, self.blocks)?;
         let asked = batch.sequences.iter().filter_map(|sequence| sequence.adapter);
         if let Some(unknown) = asked.into_iter().find(|adapter| !self.adapters.contains(adapter)) {
@@ -180,11 +198,38 @@ impl<B: Backend, A: Attend<B>> CausalModel for Decoder<B, A> {
             let before = (number > 0).then_some(&*said);
             backend.norm(step, hidden, before, (&layer.attention_norm, self.epsilon), normed)?;
             layer.attention.forward(backend, step, normed, cache, &mut self.buffers, said)?;
+            if let Some(watch) = watch.as_mut() {
+                watch(number, Seen::Attention { input: normed, inner: A::inner(&self.buffers), cache });
+            }
             backend.norm(step, hidden, Some(said), (&layer.feed_forward_norm, self.epsilon), normed)?;
             layer.feed_forward.forward(backend, step, normed, &mut self.choices, said)?;
+            if let Some(watch) = watch.as_mut() {
+                watch(number, Seen::FeedForward { input: normed, choices: &self.choices });
+            }
         }
         let head = self.head.as_ref().unwrap_or(&self.embedding);
         backend.logits(step, (hidden, said), (&self.norm, self.epsilon), head, logits)
+    }
+}
+
+impl<B: Backend, A: Attend<B>> CausalModel for Decoder<B, A> {
+    fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    fn allocate_cache(&mut self, blocks: usize) -> Result<(), ForwardError> {
+        (self.caches, self.blocks) = (Vec::new(), 0);
+        self.caches = self
+            .layers
+            .iter()
+            .map(|layer| self.backend.cache(blocks, layer.attention.cache_width()))
+            .collect::<Result<_, _>>()?;
+        self.blocks = blocks;
+        Ok(())
+    }
+
+    fn forward(&mut self, batch: &Batch, logits: &mut Vec<f32>) -> Result<(), ForwardError> {
+        self.run(batch, logits, None)
     }
 
     fn expert_load(&self) -> Vec<Vec<u64>> {

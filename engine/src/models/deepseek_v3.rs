@@ -245,4 +245,8 @@ impl<B: Backend> Attend<B> for LatentAttention<B> {
             Queries::LowRank { down, up, .. } => vec![down, up, &mut self.output],
         }
     }
+
+    fn inner(buffers: &Buffers<B>) -> Vec<(&'static str, &B::Buffer)> {
+        vec![("q_b_proj", &buffers.low), ("o_proj", &buffers.mixed)]
+    }
 }

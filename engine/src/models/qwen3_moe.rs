@@ -183,4 +183,8 @@ impl<B: Backend> Attend<B> for GroupedAttention<B> {
     fn projections(&mut self) -> Vec<&mut Projection<B>> {
         vec![&mut self.qkv, &mut self.output]
     }
+
+    fn inner(buffers: &Buffers<B>) -> Vec<(&'static str, &B::Buffer)> {
+        vec![("o_proj", &buffers.mixed)]
+    }
 }

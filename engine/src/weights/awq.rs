@@ -56,7 +56,6 @@ fn nibbles(line: &[u8]) -> impl Iterator<Item = (usize, u8)> {
     })
 }
 
-#[cfg(test)]
 /// Codes `[rows, columns]` (one to a byte, below 16) as AutoAWQ writes them: `[columns, rows/8]` words.
 #[must_use]
 pub(crate) fn pack(codes: &[u8], rows: usize, columns: usize) -> Vec<u8> {

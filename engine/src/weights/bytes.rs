@@ -44,15 +44,19 @@ impl Bytes {
         })
     }
 
-    /// Says that these bytes were read for the last time, so that their pages need not stay in memory.
+    /// Says that these bytes were read for the last time, so that their pages need not stay in memory. Whoever reads a page
+    /// gets some around it too, which were dropped before perhaps: they are dropped again.
     pub(crate) fn read_for_the_last_time(&self) {
+        /// What Linux maps around a page that is read.
+        #[cfg(unix)]
+        const AROUND: usize = 64 << 10;
         #[cfg(unix)]
         if let Self::Mapped(file, range) = self {
+            let (start, end) = (range.start.saturating_sub(AROUND), range.end.saturating_add(AROUND).min(file.len()));
             // SAFETY: the map is read-only and backed by its file, so that a page that is dropped is read again when it
             // is needed; nothing is lost. A refusal changes nothing and is ignored.
             #[expect(unsafe_code, reason = "the advice is unsafe only for private or shared memory that was written")]
-            let _ =
-                unsafe { file.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len()) };
+            let _ = unsafe { file.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, end - start) };
         }
     }
 }

@@ -204,6 +204,7 @@ impl<'p> Checkpoint<'p> {
             mismatch(name, "rows by eights, columns by groups of 128".to_owned(), format!("[{rows}, {columns}]"))
         })?;
         codes.read_for_the_last_time();
+        zero_codes.read_for_the_last_time();
         Ok(Stored { rows, columns, format })
     }
 }

@@ -125,6 +125,22 @@ pub(crate) fn half_to_single(bits: u16) -> f32 {
     f32::from_bits(magnitude.to_bits() | sign)
 }
 
+/// Binary32 to the nearest binary16, to the even one of two that are as near; what is too large becomes infinite.
+#[must_use]
+pub(crate) fn single_to_half(value: f32) -> u16 {
+    let (sign, magnitude) = ((value.to_bits() >> 16) & 0x8000, value.to_bits() & 0x7fff_ffff);
+    let half = match magnitude {
+        0x7f80_0001.. => 0x7e00,
+        0x477f_f000.. => 0x7c00,
+        // The exponent's bias goes from 127 to 15.
+        0x3880_0000.. => ((magnitude + 0xfff + ((magnitude >> 13) & 1)) >> 13) - (112 << 10),
+        // Between a half and one, neighbours are as far apart as subnormals of 16 bits.
+        _ => (f32::from_bits(magnitude) + 0.5).to_bits() - 0.5f32.to_bits(),
+    };
+    let [low, high, ..] = (sign | half).to_le_bytes();
+    u16::from_le_bytes([low, high])
+}
+
 /// An `e4m3fn` byte to binary32 (exact): no infinities, `0x7f` is not a number.
 #[must_use]
 pub(crate) fn eight_to_single(code: u8) -> f32 {
@@ -144,6 +160,15 @@ mod tests {
         {
             assert_eq!(half_to_single(bits), value);
         }
+        for bits in (0..=u16::MAX).filter(|bits| !half_to_single(*bits).is_nan()) {
+            assert_eq!(single_to_half(half_to_single(bits)), bits);
+        }
+        // Halfway between two goes to the even one.
+        assert_eq!(
+            [1.000_488_3, 1.001_464_8, 65_519.0, 65_520.0].map(single_to_half),
+            [0x3c00, 0x3c02, 0x7bff, 0x7c00]
+        );
+        assert!(half_to_single(single_to_half(f32::NAN)).is_nan());
         assert!(half_to_single(0x7e00).is_nan() && half_to_single(0xfc00) == f32::NEG_INFINITY);
         for (code, value) in [(0x38, 1.0), (0xc0, -2.0), (0x7e, 448.0), (0x01, 0.001_953_125), (0x80, 0.0)] {
             assert_eq!(eight_to_single(code), value);

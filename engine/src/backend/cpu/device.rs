@@ -57,7 +57,8 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    fn row(&self, row: usize) -> &[f32] {
+    /// The activations of one token.
+    pub(crate) fn row(&self, row: usize) -> &[f32] {
         &self.values[row * self.width..(row + 1) * self.width]
     }
 }
@@ -110,6 +111,13 @@ pub(crate) struct Cache {
     width: usize,
 }
 
+impl Cache {
+    /// What is kept at one slot.
+    pub(crate) fn row(&self, slot: usize) -> &[f32] {
+        &self.rows[slot * self.width..(slot + 1) * self.width]
+    }
+}
+
 /// A batch with the rotations of its positions.
 #[derive(Default)]
 pub(crate) struct Step {
@@ -145,6 +153,13 @@ pub(crate) struct Router {
 pub(crate) struct Choices {
     pub(super) chosen: Vec<(u32, f32)>,
     pub(super) k: usize,
+}
+
+impl Choices {
+    /// The experts of one token with their weights; none before the first layer that has some.
+    pub(crate) fn of(&self, token: usize) -> &[(u32, f32)] {
+        self.chosen.get(token * self.k..(token + 1) * self.k).unwrap_or_default()
+    }
 }
 
 impl Cpu {

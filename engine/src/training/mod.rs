@@ -1,0 +1,3 @@
+//! Making models: what changes weights instead of using them.
+
+pub mod awq;
