@@ -59,17 +59,13 @@ impl App {
     /// When a configured Redis can not be reached, or a configured model can not be loaded.
     pub async fn assemble(config: Config, db: PgPool, engine: Engine) -> Result<Self> {
         let generator = crate::generation::open(&config).await?;
-        let saying = generator
-            .clone()
-            .filter(|_| config.engine.say == Say::Generated)
-            .map(|generator| Arc::new(Saying::new(generator, config.engine.tone)));
         let mut app = Self {
             commits: GroupCommit::start(db.clone()),
             config,
             db,
             engine,
-            saying,
-            generator,
+            saying: None,
+            generator: None,
             live: Arc::new(live::InProcess::default()),
             limits: Arc::new(limits::InProcess::default()),
             presence: Arc::new(presence::InProcess::default()),
@@ -78,6 +74,9 @@ impl App {
             knowledge: crate::knowledge::Index::default(),
             token_key: OnceCell::new(),
         };
+        if let Some(generator) = generator {
+            app.use_generator(generator);
+        }
         if let Some(url) = &app.config.redis_url {
             let unreachable = |error| AppError::Unavailable(format!("redis_url: Redis can not be reached: {error}"));
             let redis = Redis::connect(url).await.map_err(unreachable)?;
@@ -89,6 +88,13 @@ impl App {
         app.install_risk_model().await?;
         crate::applications::reasons::install(&app.db).await?;
         Ok(app)
+    }
+
+    /// Takes a generative model into use; the assistant speaks in its words where that is configured.
+    pub fn use_generator(&mut self, generator: Arc<dyn Generator>) {
+        let speaks = self.config.engine.say == Say::Generated;
+        self.saying = speaks.then(|| Arc::new(Saying::new(generator.clone(), self.config.engine.tone)));
+        self.generator = Some(generator);
     }
 
     /// Keeps the risk model that the program came with; see [`crate::applications::models::install`].
@@ -133,6 +139,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
 pub fn handlers() -> Handlers {
     Handlers::default()
         .with(crate::conversations::AnswerLater)
+        .with(crate::conversations::Summarise)
         .with(crate::webhooks::Deliver::default())
         .with(crate::applications::letters::MailLetter)
         .with(crate::applications::retention::EraseApplications)

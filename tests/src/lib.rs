@@ -19,4 +19,4 @@ mod server;
 
 pub use browser::Browser;
 pub use people::PASSWORD;
-pub use server::{TestApp, spawn, spawn_generating, spawn_with};
+pub use server::{TestApp, spawn, spawn_generating, spawn_speaking, spawn_with};

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use actix_web::dev::ServerHandle;
 use actix_web::web;
 use candor::accounts::{Role, SESSION_COOKIE};
-use candor::config::Config;
+use candor::config::{Config, Say};
 use candor::jobs;
 use candor::server::{App, handlers, serve};
 use candor_engine::generation::Generator;
@@ -48,6 +48,11 @@ pub async fn spawn_generating(generator: Arc<dyn Generator>) -> TestApp {
     start(|_| {}, Some(generator)).await
 }
 
+/// Starts a server whose assistant speaks in this model's words.
+pub async fn spawn_speaking(generator: Arc<dyn Generator>) -> TestApp {
+    start(|config| config.engine.say = Say::Generated, Some(generator)).await
+}
+
 async fn start(change: impl FnOnce(&mut Config), generator: Option<Arc<dyn Generator>>) -> TestApp {
     // The program does this in `main`; a second call only says that it was done.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -66,7 +71,9 @@ async fn start(change: impl FnOnce(&mut Config), generator: Option<Arc<dyn Gener
         actix_web::rt::System::new().block_on(async move {
             let pool = PgPoolOptions::new().max_connections(config.database_connections).connect_lazy_with(options);
             let mut app = App::assemble(config, pool, engine()).await.unwrap();
-            app.generator = generator.or(app.generator);
+            if let Some(generator) = generator {
+                app.use_generator(generator);
+            }
             let app = web::Data::new(app);
             let server = serve(app.clone(), listener, 1).unwrap();
             let worker = jobs::start(app.clone(), handlers());

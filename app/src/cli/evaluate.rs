@@ -15,6 +15,7 @@ use clap::Subcommand;
 
 use crate::config::Config;
 use crate::db::Database;
+use crate::generation::{Remote, model_address};
 use crate::knowledge::{self, Question};
 
 use super::lines::{JsonLines, open};
@@ -61,9 +62,10 @@ pub(super) enum Evaluate {
     /// What a generator says in place of the flows' own wording: how often the check refuses it, and whether anything of what is
     /// said comes from nowhere.
     Saying {
-        /// The model: a checkpoint folder, for instance engine/weights/generator.
-        #[arg(long, value_name = "DIR")]
-        model: PathBuf,
+        /// The model: a checkpoint folder, for instance engine/weights/generator, or the address of a server of the OpenAI
+        /// protocol, whose name and key are those of the configuration.
+        #[arg(long, value_name = "DIR|URL")]
+        model: String,
         /// Scenarios, JSON lines as tests/dialogue/README.md describes them. `-` is standard input.
         #[arg(long, value_name = "FILE")]
         scenarios: PathBuf,
@@ -138,16 +140,17 @@ impl Evaluate {
             Self::Saying { model, scenarios, replies } => {
                 let scenarios = scenarios_of(&scenarios)?;
                 let engine = engine(config)?;
-                let generator: Arc<dyn Generator> = Arc::new(Local::open(&model, &LocalOptions::default())?);
-                let saying =
-                    || Saying::new(generator.clone(), config.engine.tone).with_patience(Duration::from_secs(120));
+                let generator: Arc<dyn Generator> = match model_address(&model) {
+                    Some(url) => Arc::new(Remote::connect(&url, &config.engine)?),
+                    None => Arc::new(Local::open(Path::new(&model), &LocalOptions::default())?),
+                };
+                let saying = Saying::new(generator, config.engine.tone).with_patience(Duration::from_secs(120));
                 let report = runtime.block_on(async {
                     let knowledge = articles::knowledge(&engine).await?;
                     let today = Utc::now().date_naive();
-                    let sayings = (&saying(), &saying());
                     let dialogue = engine.dialogue();
                     let report =
-                        saying::evaluate::evaluate(&dialogue, &engine, &knowledge, sayings, &scenarios, replies, today);
+                        saying::evaluate::evaluate(&dialogue, &engine, &knowledge, &saying, &scenarios, replies, today);
                     report.await.map_err(|error| Failure::new(error.to_string()))
                 })?;
                 output.write(&report)?;

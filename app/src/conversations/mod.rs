@@ -8,8 +8,10 @@ mod conversation;
 pub mod desk;
 mod message;
 pub mod store;
+mod summary;
 mod turn;
 
 pub use conversation::{Channel, Conversation, ResolvedBy, Satisfaction, Status};
 pub use message::{Author, MAX_CUSTOMER_CHARS, Message, NewMessage, customer_text};
+pub use summary::Summarise;
 pub use turn::{AnswerLater, PERSON_CHOICE, customer_says, receive_for_later};

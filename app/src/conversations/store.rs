@@ -393,6 +393,24 @@ pub async fn record_dialogue(
     Ok(())
 }
 
+/// Keeps a summary in a generator's words beside the notes it was made from, unless these have changed since they were read;
+/// answers whether it was kept. The next turn of the assistant writes the notes anew and drops it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn record_worded_summary(connection: &mut PgConnection, read: &Conversation, worded: &Value) -> Result<bool> {
+    let kept = sqlx::query!(
+        "update conversations set summary = summary || jsonb_build_object('worded', $3::jsonb)
+         where id = $1 and summary = $2",
+        read.id,
+        read.summary,
+        worded,
+    )
+    .execute(connection)
+    .await?;
+    Ok(kept.rows_affected() == 1)
+}
+
 /// Passes the conversation to the assistant or to whoever is free. To give it to a person use [`assign`], to end it
 /// [`resolve`].
 ///

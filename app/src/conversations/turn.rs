@@ -28,6 +28,7 @@ use crate::server::App;
 use super::conversation::{Channel, Conversation, ResolvedBy, Status};
 use super::message::{Author, Message, NewMessage, customer_text};
 use super::store;
+use super::summary::summarise_later;
 
 /// The choice value behind "Talk to a person". It works even while the engine does not.
 pub const PERSON_CHOICE: &str = "human";
@@ -286,6 +287,9 @@ async fn assistant_turns(
         store::record_dialogue(&mut connection, conversation.id, &state, last).await?;
         if handed_off {
             store::set_status(&mut connection, conversation.id, Status::Waiting).await?;
+            if app.saying.is_some() {
+                summarise_later(&mut connection, conversation.id).await?;
+            }
         } else if state.finished {
             store::resolve(&mut connection, conversation.id, ResolvedBy::Assistant).await?;
         }

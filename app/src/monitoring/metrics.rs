@@ -2,6 +2,7 @@
 
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpResponse, web};
+use candor_engine::dialogue::saying::Saying;
 use prometheus::proto::MetricFamily;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TEXT_FORMAT, TextEncoder};
 
@@ -108,11 +109,29 @@ async fn scrape(app: &App) -> Result<Vec<MetricFamily>, prometheus::Error> {
         )?;
     }
     engine(&scrape, app)?;
+    if let Some(saying) = &app.saying {
+        said(&scrape, saying)?;
+    }
     let mut families = scrape.0.gather();
     if let Some(counted) = app.generator.as_ref().and_then(|generator| generator.metrics()) {
         families.extend(generation::families(&counted));
     }
     Ok(families)
+}
+
+/// What the assistant said in the generator's words, and what the check refused, by cause.
+fn said(scrape: &Scrape, saying: &Saying) -> Result<(), prometheus::Error> {
+    let (replies, summaries) = (saying.figures(), saying.summary_figures());
+    let mut outcomes = Vec::new();
+    for (kind, figures) in [("reply", &replies), ("summary", &summaries)] {
+        outcomes.push(([("kind", kind), ("outcome", "said")], figures.said));
+        outcomes.extend(figures.fallbacks.iter().map(|(cause, count)| ([("kind", kind), ("outcome", *cause)], *count)));
+    }
+    let values: Vec<_> = outcomes.iter().map(|(pairs, count)| (&pairs[..], *count)).collect();
+    let help = "Replies and summaries asked of the generator: said, or why the flow's own wording was used.";
+    scrape.total("candor_saying_total", help, &values)?;
+    let help = "Replies of the generator that were word for word the flow's own.";
+    scrape.total("candor_saying_alike_total", help, &[(&[], replies.alike)])
 }
 
 fn engine(scrape: &Scrape, app: &App) -> Result<(), prometheus::Error> {

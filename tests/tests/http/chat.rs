@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::records;
 
 /// Says something as the page's script does, and gives the answer.
-async fn say(browser: &Browser, fields: &[(&str, &str)]) -> Value {
+pub(crate) async fn say(browser: &Browser, fields: &[(&str, &str)]) -> Value {
     let response = post(browser, "/chat/messages", fields).await;
     assert_eq!(response.status(), 200, "{fields:?}");
     response.json().await.unwrap()
@@ -31,7 +31,7 @@ async fn post(browser: &Browser, path: &str, fields: &[(&str, &str)]) -> reqwest
 }
 
 /// What the bank said in an answer, as one text.
-fn words(answer: &Value) -> String {
+pub(crate) fn words(answer: &Value) -> String {
     let messages = answer["messages"].as_array().unwrap();
     messages.iter().filter(|one| one["author"] != "customer").map(|one| one["html"].as_str().unwrap()).collect()
 }
@@ -44,7 +44,7 @@ async fn visitor(app: &TestApp) -> Browser {
 }
 
 /// A customer who was asked for the card, after being identified.
-async fn identified(app: &TestApp) -> Browser {
+pub(crate) async fn identified(app: &TestApp) -> Browser {
     let browser = visitor(app).await;
     say(&browser, &[("text", "Block a lost or stolen card"), ("choice", "start:block_card")]).await;
     say(&browser, &[("text", "C-10023")]).await;

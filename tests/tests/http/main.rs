@@ -25,5 +25,6 @@ mod platform;
 mod records;
 mod regulation_b;
 mod risk_reports;
+mod saying;
 mod thresholds;
 mod what_if;

@@ -2,7 +2,7 @@
 
 use candor_engine::dialogue::{ApplicationStatus, Bank as _, CustomerId, Line, LoanApplication, Money, Summary};
 use chrono::Utc;
-use serde::Deserialize as _;
+use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::bank::{self, Account, Card, Customer, PostgresBank, SharedTransaction};
@@ -28,8 +28,10 @@ pub(super) struct Records {
     /// The mood's name and word.
     pub(super) mood: Option<(String, &'static str)>,
     pub(super) plot: Option<Plot>,
-    /// The summary's parts that say something: heading and lines.
+    /// The summary's parts that say something: heading and lines. In a generator's words where they passed the check.
     pub(super) summary: Vec<(&'static str, Vec<Line>)>,
+    /// The assistant's own notes, where the summary is in other words.
+    pub(super) notes: Vec<(&'static str, Vec<Line>)>,
     /// Satisfaction at the end, 1 to 5, and the customer's words.
     pub(super) csat: Option<(i16, String)>,
     /// The customer, once known.
@@ -79,11 +81,29 @@ pub(super) struct Past {
     pub(super) words: String,
 }
 
+/// The summary as it is stored: the assistant's notes, and a generator's words for them where they passed the check.
+#[derive(Default, Deserialize)]
+struct Noted {
+    #[serde(flatten)]
+    notes: Summary,
+    worded: Option<Summary>,
+}
+
+fn parts(summary: Summary) -> Vec<(&'static str, Vec<Line>)> {
+    let parts =
+        [("Problem", summary.problem), ("Facts", summary.facts), ("Done", summary.done), ("Open", summary.open)];
+    parts.into_iter().filter(|(_, lines)| !lines.is_empty()).collect()
+}
+
 /// Reads the records of the conversation's customer.
 pub(super) async fn read(app: &App, conversation: &Conversation, readings: &[Reading]) -> Result<Records> {
     let now = Utc::now();
     // A summary of an older shape is no reason to refuse the conversation; the next message writes it anew.
-    let summary = Summary::deserialize(&conversation.summary).unwrap_or_default();
+    let Noted { notes, worded } = Noted::deserialize(&conversation.summary).unwrap_or_default();
+    let (summary, notes) = match worded {
+        Some(worded) => (parts(worded), parts(notes)),
+        None => (parts(notes), Vec::new()),
+    };
     let customer = match conversation.customer_id {
         Some(customer) => Some(Box::new(known(app, customer, conversation.id).await?)),
         None => None,
@@ -95,15 +115,8 @@ pub(super) async fn read(app: &App, conversation: &Conversation, readings: &[Rea
             .map(|intent| (intent_label(intent), conversation.intent_confidence.map(confidence_label))),
         mood: conversation.sentiment.clone().map(|name| (name.clone(), mood::word(&name))),
         plot: Plot::new(readings, now),
-        summary: [
-            ("Problem", summary.problem),
-            ("Facts", summary.facts),
-            ("Done", summary.done),
-            ("Open", summary.open),
-        ]
-        .into_iter()
-        .filter(|(_, lines)| !lines.is_empty())
-        .collect(),
+        summary,
+        notes,
         csat: conversation.csat.map(|score| (score, conversation.csat_comment.clone().unwrap_or_default())),
         customer,
     })

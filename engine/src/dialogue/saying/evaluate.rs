@@ -52,12 +52,11 @@ pub async fn evaluate(
     manager: &Manager,
     understand: &dyn Understand,
     knowledge: &dyn Knowledge,
-    sayings: (&Saying, &Saying),
+    saying: &Saying,
     scenarios: &[Scenario],
     replies: u64,
     today: NaiveDate,
 ) -> Result<Report, Box<dyn std::error::Error + Send + Sync>> {
-    let (saying, summaries) = sayings;
     let mut report = Report::default();
     let mut seconds = Vec::new();
     let mut round = 0_u64;
@@ -102,7 +101,7 @@ pub async fn evaluate(
             if round <= u64::try_from(scenarios.len()).unwrap_or(u64::MAX) {
                 let spoken: Vec<Spoken<'_>> = said.iter().map(|(by, text)| Spoken { by_customer: *by, text }).collect();
                 // A refusal is counted; the manager's own summary would be shown.
-                let _counted = summaries.summary(&spoken, &state.summary()).await;
+                let _counted = saying.summary(&spoken, &state.summary()).await;
             }
         }
         if scenarios.is_empty() || seconds.is_empty() {
@@ -113,7 +112,7 @@ pub async fn evaluate(
     report.fallback_rate = figures.fallback_rate();
     (report.replies, report.said, report.alike) = (figures.asked, figures.said, figures.alike);
     report.fallbacks = figures.fallbacks;
-    let figures = summaries.figures();
+    let figures = saying.summary_figures();
     report.summaries = (figures.asked, figures.said);
     report.summary_fallbacks = figures.fallbacks;
     seconds.sort_by(f64::total_cmp);

@@ -10,7 +10,6 @@ pub mod places;
 mod prompt;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -48,9 +47,9 @@ pub enum NotSaid {
 }
 
 /// What was said so far, counted.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Figures {
-    /// Replies and summaries that were asked for.
+    /// Replies, or summaries, that were asked for.
     pub asked: u64,
     /// Of these, said in the generator's words.
     pub said: u64,
@@ -74,25 +73,15 @@ pub struct Saying {
     generator: Arc<dyn Generator>,
     tone: Tone,
     patience: Duration,
-    asked: AtomicU64,
-    said: AtomicU64,
-    alike: AtomicU64,
-    fallbacks: Mutex<BTreeMap<&'static str, u64>>,
+    replies: Mutex<Figures>,
+    summaries: Mutex<Figures>,
 }
 
 impl Saying {
     /// Says things with this generator, in the bank's tone.
     #[must_use]
     pub fn new(generator: Arc<dyn Generator>, tone: Tone) -> Self {
-        Self {
-            generator,
-            tone,
-            patience: PATIENCE,
-            asked: AtomicU64::new(0),
-            said: AtomicU64::new(0),
-            alike: AtomicU64::new(0),
-            fallbacks: Mutex::default(),
-        }
+        Self { generator, tone, patience: PATIENCE, replies: Mutex::default(), summaries: Mutex::default() }
     }
 
     /// The same with another patience: evaluation has more than a customer.
@@ -168,7 +157,7 @@ impl Saying {
             Ok(text) => check(&text, &grounds).map(|()| text).map_err(NotSaid::from),
             Err(problem) => Err(problem),
         };
-        self.count(&done, action.text());
+        count(&self.replies, done.as_deref(), action.text());
         done
     }
 
@@ -184,8 +173,7 @@ impl Saying {
             Ok(text) => checked_summary(&text, said, notes),
             Err(problem) => Err(problem),
         };
-        let counted = done.as_ref().map(|_| String::new()).map_err(Clone::clone);
-        self.count(&counted, "-");
+        count(&self.summaries, done.as_ref().map(|_| ""), "-");
         done
     }
 
@@ -215,32 +203,35 @@ impl Saying {
         text.map_err(|place| Fault::Value(place.to_string()).into())
     }
 
-    fn count(&self, done: &Result<String, NotSaid>, own: &str) {
-        let cause = match done {
-            Ok(text) => {
-                self.asked.fetch_add(1, Relaxed);
-                self.said.fetch_add(1, Relaxed);
-                self.alike.fetch_add(u64::from(text == own), Relaxed);
-                return;
-            }
-            Err(NotSaid::NotAsked) => return,
-            Err(NotSaid::Silent(_)) => "silent",
-            Err(NotSaid::Refused(fault)) => fault.name(),
-        };
-        self.asked.fetch_add(1, Relaxed);
-        *self.fallbacks.lock().unwrap_or_else(PoisonError::into_inner).entry(cause).or_default() += 1;
-    }
-
-    /// What was counted since the program started.
+    /// Replies counted since the program started.
     #[must_use]
     pub fn figures(&self) -> Figures {
-        Figures {
-            asked: self.asked.load(Relaxed),
-            said: self.said.load(Relaxed),
-            alike: self.alike.load(Relaxed),
-            fallbacks: self.fallbacks.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-        }
+        self.replies.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// Summaries counted since the program started.
+    #[must_use]
+    pub fn summary_figures(&self) -> Figures {
+        self.summaries.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Counts what was said, `own` being the flow's wording, or why it was not.
+fn count(figures: &Mutex<Figures>, done: Result<&str, &NotSaid>, own: &str) {
+    let mut figures = figures.lock().unwrap_or_else(PoisonError::into_inner);
+    let cause = match done {
+        Ok(text) => {
+            figures.asked += 1;
+            figures.said += 1;
+            figures.alike += u64::from(text == own);
+            return;
+        }
+        Err(NotSaid::NotAsked) => return,
+        Err(NotSaid::Silent(_)) => "silent",
+        Err(NotSaid::Refused(fault)) => fault.name(),
+    };
+    figures.asked += 1;
+    *figures.fallbacks.entry(cause).or_default() += 1;
 }
 
 /// Reads a summary and checks each line: problem, facts and open against the conversation and the manager's notes, done
