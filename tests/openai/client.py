@@ -40,7 +40,7 @@ assert pieces[-1].usage.completion_tokens == whole.usage.completion_tokens
 tools = [{"type": "function", "function": {"name": "balance", "parameters": {
     "type": "object", "properties": {"account": {"type": "string"}}, "required": ["account"]}}}]
 script = '[[<tool_call>{"name": "balance", "arguments": {"account": "7"}}</tool_call>]]'
-called = client.chat.completions.create(messages=[{"role": "user", "content": script}], tools=tools, **ask)
+called = client.chat.completions.create(messages=[{"role": "user", "content": script}], tools=tools, **ask | {"max_tokens": 100})
 if not any_model:
     assert called.choices[0].finish_reason == "tool_calls"
     assert called.choices[0].message.tool_calls[0].function.name == "balance"

@@ -2,8 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use candor::crm::create_client;
+use candor_engine::dialogue::saying::{NotSaid, Saying, Spoken, Tone};
+use candor_engine::dialogue::{Action, Choice, Line, Summary};
 use candor_engine::generation::{Generator, Local, LocalOptions};
 use candor_engine::models::causal::{AdapterError, AdapterId, BLOCK, Batch, CausalModel, ForwardError, Shape};
 use candor_tests::{TestApp, spawn_generating, spawn_with};
@@ -45,7 +48,7 @@ impl CausalModel for Parrot {
             let text: Vec<u8> = (0..sequence.context).map(token).collect();
             if text.len() > 1000 {
                 // Time enough for somebody to leave.
-                std::thread::sleep(std::time::Duration::from_millis(3));
+                std::thread::sleep(Duration::from_millis(3));
             }
             let find = |mark: &[u8]| text.windows(mark.len()).position(|window| window == mark);
             let script = &text[find(b"[[").map_or(0, |at| at + 2)..find(b"]]").unwrap_or(0)];
@@ -366,7 +369,7 @@ async fn a_caller_who_leaves_ends_the_work() {
         if metrics.running == 0 && metrics.cancelled == 1 {
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("the work goes on: {:?}", generator.metrics());
 }
@@ -409,15 +412,54 @@ async fn a_foreign_server_is_used() {
     })
     .await;
     let caller = caller(&app).await;
-    let ask = json!({ "model": model, "max_tokens": 12, "seed": 3 });
+    let ask = json!({ "model": model, "max_tokens": 4, "seed": 3 });
     let (one, two) = (caller.chat("Hello", ask.clone()).await, caller.chat("Hello", ask.clone()).await);
     let said = |answer: &Value| answer["choices"][0]["message"]["content"].as_str().unwrap().to_owned();
     assert_eq!((said(&one), said(&one).is_empty()), (said(&two), false));
     let (choice, usage) = (&one["choices"][0], &one["usage"]);
-    assert_eq!((&choice["finish_reason"], &usage["completion_tokens"]), (&json!("length"), &json!(12)));
+    assert_eq!((&choice["finish_reason"], &usage["completion_tokens"]), (&json!("length"), &json!(4)));
     let body = json!({ "model": model, "prompt": "Hello", "max_tokens": 4, "stream": true });
     let pieces = data(&caller.post("/completions", &body).await.text().await.unwrap());
     assert_eq!(pieces[pieces.len() - 1]["choices"][0]["finish_reason"], "length");
+}
+
+/// What a foreign server writes is said to a customer only when it passes the check; so is its summary.
+#[tokio::test]
+async fn a_foreign_servers_words_are_checked() {
+    let Ok(url) = std::env::var("CANDOR_TEST_OPENAI_SERVER") else {
+        eprintln!("skipped: CANDOR_TEST_OPENAI_SERVER is not set");
+        return;
+    };
+    let app = spawn_with(move |config| {
+        config.engine.model = Some(url);
+        config.engine.model_name = std::env::var("CANDOR_TEST_OPENAI_MODEL").ok();
+    })
+    .await;
+    // A processor that many share has no four seconds for it.
+    let generator = app.state.generator.clone().unwrap();
+    let saying = Saying::new(generator, Tone::Warm).with_patience(Duration::from_secs(120));
+    let said = [
+        Spoken { by_customer: true, text: "I lost my debit card" },
+        Spoken { by_customer: false, text: "Which card is it?" },
+        Spoken { by_customer: true, text: "the one ending 4821" },
+    ];
+    let words = "Shall I block the debit card ending 4821? This can not be undone.";
+    let action = Action::Ask {
+        slot: "confirm".into(),
+        text: words.into(),
+        choices: vec![Choice { label: "Yes".into(), value: "yes".into() }],
+        summary: None,
+    };
+    let reply = saying.reply(&said, &action, Some("Block a lost or stolen card"), false).await;
+    let line = |text: &str| Line { text: text.into(), seq: 1, about: String::new() };
+    let notes = Summary { problem: vec![line("Block a lost or stolen card")], ..Summary::default() };
+    let summary = saying.summary(&said, &notes).await;
+    println!("reply: {reply:?}\nsummary: {summary:?}");
+    // The server answered in time; whether its words pass is the model's affair, and what passes keeps the value.
+    assert!(!matches!(reply, Err(NotSaid::Silent(_) | NotSaid::NotAsked)), "{reply:?}");
+    assert!(!matches!(summary, Err(NotSaid::Silent(_) | NotSaid::NotAsked)), "{summary:?}");
+    assert!(reply.as_ref().is_err() || reply.is_ok_and(|text| text.contains("4821")));
+    assert_eq!((saying.figures().asked, saying.summary_figures().asked), (1, 1));
 }
 
 #[tokio::test]
