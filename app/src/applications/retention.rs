@@ -4,6 +4,9 @@
 //! customer and conversation. What stays: numbers without a person (probability, contributions by factor, band, outcome,
 //! labels), for drift and model figures, and the audit log, whose entries hold no personal data: so the chain still
 //! verifies from end to end.
+//!
+//! The same job erases the conversations that were kept as long ([`crate::conversations::erasure`]) and forgets what was
+//! kept for programs that send twice: answers under an `Idempotency-Key` and events for webhooks.
 
 use std::time::Duration;
 
@@ -15,8 +18,11 @@ use uuid::Uuid;
 
 use crate::Result;
 use crate::audit::{self, Actor, Entry};
+use crate::conversations::erasure;
+use crate::crm::idempotency;
 use crate::jobs::{self, Failure, Handler, Job};
 use crate::server::App;
+use crate::webhooks;
 
 /// The kind of job.
 const JOB: &str = "applications.erase";
@@ -63,8 +69,13 @@ impl Handler for EraseApplications {
     }
 
     async fn run(&self, app: &App, _: &Job) -> Result<(), Failure> {
-        let erased = erase_due(&app.db, app.config.retention_months).await?;
-        let more = i64::try_from(erased).is_ok_and(|erased| erased >= AT_ONCE);
+        let months = app.config.retention_months;
+        let erased = erase_due(&app.db, months).await?;
+        let said = erasure::erase_due(&app.db, months).await?;
+        idempotency::forget_due(&app.db).await?;
+        webhooks::forget_due(&app.db, months).await?;
+        let reached = |done: usize, most: i64| i64::try_from(done).is_ok_and(|done| done >= most);
+        let more = reached(erased, AT_ONCE) || reached(said, erasure::AT_ONCE);
         let next = Utc::now() + if more { TimeDelta::seconds(1) } else { EVERY };
         let mut connection = app.db.acquire().await?;
         jobs::enqueue(&mut connection, JOB, &json!({}), next).await?;

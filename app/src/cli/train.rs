@@ -93,10 +93,13 @@ pub(super) struct Risk {
     #[arg(long)]
     jurisdiction: Option<String>,
     /// Search for a less discriminatory model: train variants and list those with nearly the same recall and a smaller
-    /// difference between the groups of this column, a JSON line each. May be repeated.
+    /// difference between the groups of this column, a JSON line each and together in alternatives.json. May be repeated.
     #[arg(long, value_name = "COLUMN")]
     alternatives: Vec<String>,
 }
+
+/// The file of the variants that were tried, beside the model.
+pub(super) const ALTERNATIVES: &str = "alternatives.json";
 
 /// Frauds of the original that an alternative may miss, as a share.
 const TOLERANCE: f64 = 0.02;
@@ -165,11 +168,17 @@ impl Risk {
         eprintln!("The model and its card are in {}", self.out.display());
         let mut output = JsonLines::new();
         output.write(&trained.report)?;
+        let mut variants = Vec::new();
         for column in &self.alternatives {
             eprintln!("Searching for less discriminatory models by {column}");
-            for variant in training::less_discriminatory(&table, &options, column, TOLERANCE)? {
-                output.write(&variant)?;
-            }
+            let found = training::less_discriminatory(&table, &options, column, TOLERANCE)?;
+            found.iter().try_for_each(|variant| output.write(variant))?;
+            variants.extend(found);
+        }
+        if !variants.is_empty() {
+            let path = self.out.join(ALTERNATIVES);
+            let text = serde_json::to_vec_pretty(&variants)?;
+            std::fs::write(&path, text).map_err(|error| Failure::from(error).at(path.display()))?;
         }
         output.finish()
     }

@@ -1,11 +1,13 @@
 //! Conversations: the customers' chat, the agents' desk, and what both stand on.
 //!
-//! [`store`] is the only module that writes conversations and messages. Whoever writes calls it inside a transaction,
+//! [`store`] writes conversations and messages, and [`erasure`] takes the words away again when they were kept long enough;
+//! no other module does. Whoever writes calls it inside a transaction,
 //! commits, and then announces what happened: an event is a hint, Postgres holds the truth.
 
 pub mod chat;
 mod conversation;
 pub mod desk;
+pub mod erasure;
 mod message;
 pub mod store;
 mod summary;

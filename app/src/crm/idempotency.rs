@@ -3,6 +3,8 @@
 //! The key is inserted in the transaction that does the work, and the whole answer is stored in it too. A second
 //! request with the same key waits on that row, then replays the answer. A failed attempt rolls back and leaves no
 //! key, so it can be tried again.
+//!
+//! An answer holds what it was asked for, scored values among it, so it is kept for [`KEPT_DAYS`] days and then forgotten.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
@@ -20,6 +22,21 @@ use super::Client;
 /// The header's name, as in the IETF draft.
 const KEY: &str = "Idempotency-Key";
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// Days for which a repeated request is answered as the first one was.
+pub const KEPT_DAYS: i32 = 30;
+
+/// Forgets answers that were kept long enough, and says how many.
+///
+/// # Errors
+/// When the database fails.
+pub async fn forget_due(db: &PgPool) -> Result<u64> {
+    let forgotten =
+        sqlx::query!("delete from idempotency_keys where created_at < now() - make_interval(days => $1)", KEPT_DAYS)
+            .execute(db)
+            .await?;
+    Ok(forgotten.rows_affected())
+}
 
 /// What to do with a POST.
 pub(super) enum Attempt {

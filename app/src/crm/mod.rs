@@ -7,7 +7,7 @@ mod applications;
 mod client;
 mod contacts;
 mod conversations;
-mod idempotency;
+pub mod idempotency;
 mod limit;
 mod openapi;
 mod paging;

@@ -13,7 +13,7 @@ use super::{applications, contacts, conversations, token, understanding, webhook
     info(
         title = "Candor",
         description = "Contacts, conversations, loan applications and understanding for a CRM. Errors are RFC 9457 \
-                       problem documents. Every POST honours Idempotency-Key. Lists are newest first with a cursor."
+                       problem documents. Every POST honours Idempotency-Key for 30 days. Lists are newest first with a cursor."
     ),
     paths(
         token::issue,

@@ -1,14 +1,18 @@
-//! Applications of the last 30 days, scored by the model in force and mostly decided.
+//! Applications of the last five months, scored by the model in force, mostly decided, and labelled as far as a bank would
+//! know by now what became of them. Those of the last 30 days are the queue's; the earlier ones are what figures, drift
+//! and similar cases are made of.
 
+use candor_engine::risk::demo::DemoApplication;
 use candor_engine::risk::{self, Proposal};
 use chrono::{DateTime, Duration, SubsecRound, Utc};
-use rand::Rng;
 use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use uuid::Uuid;
 
 use crate::Result;
 use crate::applications::decisions::{self, Outcome, Verdict};
+use crate::applications::labels::{self, LabelKind, Source};
 use crate::applications::{self, Applicant, Channel, NewApplication, Session, Submitted};
 use crate::server::App;
 
@@ -17,6 +21,10 @@ use super::people::Staff;
 
 /// Days of history.
 const DAYS: u32 = 30;
+/// Days of history before those, for figures only.
+const EARLIER_DAYS: u32 = 120;
+/// Earlier applications for every ten of the last 30 days.
+const EARLIER_OF_TEN: u32 = 9;
 /// Newer applications are left for whoever tries the program.
 const OPEN_DAYS: f64 = 4.0;
 
@@ -28,22 +36,52 @@ pub(super) async fn fill(
     count: u32,
     tell: &impl Fn(&str),
 ) -> Result<()> {
+    // Draws of their own: the last 30 days are the same whether there is a history before them or not.
+    let mut before = ChaCha8Rng::seed_from_u64(2027);
     let mut decided = Vec::new();
-    for (index, demo) in risk::demo::applications(7, count, DAYS).into_iter().enumerate() {
+    let earlier = risk::demo::applications(8, count * EARLIER_OF_TEN / 10, EARLIER_DAYS);
+    let all = u32::try_from(earlier.len()).unwrap_or(count) + count;
+    let earlier =
+        earlier.into_iter().map(|demo| (true, DemoApplication { days_ago: demo.days_ago + f64::from(DAYS), ..demo }));
+    let recent = risk::demo::applications(7, count, DAYS).into_iter().map(|demo| (false, demo));
+    for (index, (is_earlier, demo)) in earlier.chain(recent).enumerate() {
         if index % 100 == 0 {
-            tell(&format!("Demonstration bank: application {} of {count}", index + 1));
+            tell(&format!("Demonstration bank: application {} of {all}", index + 1));
         }
+        let rng = if is_earlier { &mut before } else { &mut *rng };
         let received = (Utc::now() - minutes(demo.days_ago)).trunc_subsecs(6);
         let submitted = applications::submit(app, application(rng, customers, &demo, received)).await?;
         if demo.days_ago > OPEN_DAYS || rng.random_bool(0.2) {
-            decided.push(decide(app, rng, staff, &submitted, received).await?);
+            let is_fraud = demo.pattern.is_some();
+            decided.push(decide(app, rng, staff, &submitted, received, is_fraud).await?);
         }
     }
-    set_back(app, &decided).await
+    set_back(app, &decided).await?;
+    label(app, &mut before, staff, &decided).await
+}
+
+/// Labels what a bank would know by now: most frauds are found within weeks, a wrong alarm is seen in days, and that a loan
+/// runs well is known after a while. The newest applications stay unlabelled, as they are anywhere.
+async fn label(app: &App, rng: &mut ChaCha8Rng, staff: &Staff, decided: &[Decided]) -> Result<()> {
+    let source = Source::Person { id: staff.officer.id, actor: staff.officer.actor() };
+    let mut tx = app.db.begin().await?;
+    for one in decided.iter().filter(|one| one.is_final) {
+        let (kind, share, days) = match (one.is_fraud, one.was_flagged) {
+            (true, _) => (LabelKind::ConfirmedFraud, 0.9, 3..40),
+            (false, true) => (LabelKind::FalseAlarm, 0.7, 1..14),
+            (false, false) => (LabelKind::Repaid, 0.8, 25..60),
+        };
+        let known = one.at + Duration::days(rng.random_range(days));
+        if rng.random_bool(share) && known < Utc::now() {
+            labels::record(&mut tx, one.application, kind, &source, known, "").await?;
+        }
+    }
+    tx.commit().await?;
+    Ok(())
 }
 
 /// Days as whole minutes.
-#[expect(clippy::cast_possible_truncation, reason = "at most 30 days")]
+#[expect(clippy::cast_possible_truncation, reason = "at most some months")]
 fn minutes(days: f64) -> Duration {
     Duration::minutes((days * 24.0 * 60.0) as i64)
 }
@@ -127,6 +165,7 @@ async fn decide(
     staff: &Staff,
     submitted: &Submitted,
     received: DateTime<Utc>,
+    is_fraud: bool,
 ) -> Result<Decided> {
     let assessment = &submitted.assessment;
     let codes = applications::principal_reasons(assessment);
@@ -150,11 +189,19 @@ async fn decide(
     let application = submitted.application.id;
     let decision = decisions::decide(app, &staff.officer, application, submitted.assessment_id, &verdict).await?;
     // Some large overrides are left waiting, so that the second person's page has something to show.
-    if decision.needs_second && rng.random_bool(0.5) {
+    let is_seconded = decision.needs_second && rng.random_bool(0.5);
+    if is_seconded {
         decisions::confirm(app, &staff.senior, decision.id).await?;
     }
     let at = (received + Duration::minutes(rng.random_range(40..2_800))).min(Utc::now());
-    Ok(Decided { application, decision: decision.id, at })
+    Ok(Decided {
+        application,
+        decision: decision.id,
+        at,
+        is_final: matches!(outcome, Outcome::Approved | Outcome::Declined) && (!decision.needs_second || is_seconded),
+        was_flagged: assessment.proposal != Proposal::Approve,
+        is_fraud,
+    })
 }
 
 /// When a decision was made in the demonstration's time.
@@ -162,6 +209,12 @@ struct Decided {
     application: Uuid,
     decision: Uuid,
     at: DateTime<Utc>,
+    /// Whether it needs nobody else any more.
+    is_final: bool,
+    /// Whether the policy proposed anything but approval.
+    was_flagged: bool,
+    /// The truth.
+    is_fraud: bool,
 }
 
 /// Sets the clock of decisions back. A finished decision is kept as it was by a trigger, which only the owner of the
@@ -169,7 +222,7 @@ struct Decided {
 async fn set_back(app: &App, decided: &[Decided]) -> Result<()> {
     let mut tx = app.db.begin().await?;
     sqlx::query!("alter table decisions disable trigger user").execute(&mut *tx).await?;
-    for Decided { application, decision, at } in decided {
+    for Decided { application, decision, at, .. } in decided {
         sqlx::query!(
             "update decisions
              set created_at = $2::timestamptz, finished_at = case when finished_at is not null then $2::timestamptz end

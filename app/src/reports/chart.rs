@@ -24,7 +24,15 @@ impl Axis {
         Self { from, to, title: title.to_owned(), ticks }
     }
 
-    fn share(&self, value: f64) -> f64 {
+    /// An axis whose marks stand at the words' own places 0, 1, 2 and so on.
+    pub(super) fn of_words(title: &str, words: &[String]) -> Self {
+        let ticks: Vec<(f64, String)> = (0_u32..).map(f64::from).zip(words.iter().cloned()).collect();
+        let last = ticks.last().map_or(0.0, |(at, _)| *at);
+        Self { from: -0.5, to: last + 0.5, title: title.to_owned(), ticks }
+    }
+
+    /// Where a value lies between the ends, 0 to 1.
+    pub(super) fn share(&self, value: f64) -> f64 {
         ((value - self.from) / (self.to - self.from)).clamp(0.0, 1.0)
     }
 }
@@ -153,7 +161,7 @@ impl Chart {
     pub(super) fn threshold(&mut self, x: f64, text: String) {
         // Each label stands a line below the one before, so that near ones can be read.
         let lines: f64 = self.thresholds.iter().map(|_| 13.0).sum();
-        let note = Note { x: self.at_x(x), y: AREA.1 - 3.0 + lines, text };
+        let note = Note { x: self.at_x(x), y: AREA.1 + 10.0 + lines, text };
         self.thresholds.push(note);
     }
 }

@@ -8,6 +8,7 @@ mod behind;
 mod chart;
 mod conversations;
 mod credit;
+mod lanes;
 mod page;
 mod plot;
 mod report;

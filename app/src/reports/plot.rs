@@ -3,6 +3,7 @@
 use askama::Template;
 
 use super::chart::{AREA as CHART_AREA, Chart};
+use super::lanes::{ENDS, Lanes};
 
 /// A plot, ready to render inside a page.
 #[derive(Debug, Clone, Template)]
@@ -18,6 +19,7 @@ pub(super) struct Plot {
     bars: Vec<Bar>,
     line: Option<Line>,
     chart: Option<Chart>,
+    lanes: Option<Lanes>,
 }
 
 /// Lets a template write `{{ plot }}`: the plot escapes its own text.
@@ -54,6 +56,12 @@ const ROW: u32 = 26;
 const AREA: (f64, f64, f64, f64) = (48.0, 12.0, 490.0, 132.0);
 
 impl Plot {
+    /// A plot with nothing on it yet.
+    fn empty(id: &str, title: &str, desc: String, height: u32) -> Self {
+        let (id, title) = (id.to_owned(), title.to_owned());
+        Self { id, title, desc, height, bars: Vec::new(), line: None, chart: None, lanes: None }
+    }
+
     /// Horizontal bars, in the order given. `items`: label, length, the value in words.
     pub(super) fn bars(id: &str, title: &str, items: Vec<(String, f64, String)>) -> Option<Self> {
         let longest = items.iter().map(|(_, length, _)| *length).fold(0.0, f64::max);
@@ -70,29 +78,22 @@ impl Plot {
             })
             .collect();
         let height = bars.last().map_or(0, |bar| bar.y) + ROW;
-        Some(Self {
-            id: id.to_owned(),
-            title: title.to_owned(),
-            desc: spoken.join(", "),
-            height,
-            bars,
-            line: None,
-            chart: None,
-        })
+        Some(Self { bars, ..Self::empty(id, title, spoken.join(", "), height) })
     }
 
     /// A drawing with two axes.
     pub(super) fn chart(id: &str, title: &str, desc: String, chart: Chart) -> Option<Self> {
         let height = u32::try_from(chart.height.max(0.0).to_string().split('.').next()?.parse::<i64>().ok()?).ok()?;
-        Some(Self {
-            id: id.to_owned(),
-            title: title.to_owned(),
-            desc,
-            height,
-            bars: Vec::new(),
-            line: None,
-            chart: Some(chart),
-        })
+        Some(Self { chart: Some(chart), ..Self::empty(id, title, desc, height) })
+    }
+
+    /// A drawing with a row for each thing; none without rows.
+    pub(super) fn lanes(id: &str, title: &str, desc: String, lanes: Lanes) -> Option<Self> {
+        if lanes.lanes.is_empty() {
+            return None;
+        }
+        let height = format!("{:.0}", lanes.bottom() + 40.0).parse().ok()?;
+        Some(Self { lanes: Some(lanes), ..Self::empty(id, title, desc, height) })
     }
 
     /// Shares from 0 to 1 over time, oldest first; a day without a share is a gap.
@@ -132,25 +133,21 @@ impl Plot {
             end: format!("{:.0} %", end_share * 100.0),
             end_y: end_y + 4.0,
         };
-        Some(Self {
-            id: id.to_owned(),
-            title: title.to_owned(),
-            desc,
-            height: 160,
-            bars: Vec::new(),
-            line: Some(line),
-            chart: None,
-        })
+        Some(Self { line: Some(line), ..Self::empty(id, title, desc, 160) })
     }
 }
 
 /// A label that fits left of its bar; the table under the plot has it whole.
-fn shortened(label: &str) -> String {
-    const FITS: usize = 27;
-    if label.chars().count() <= FITS {
+pub(super) fn shortened(label: &str) -> String {
+    shortened_to(label, 27)
+}
+
+/// A label of at most so many letters.
+pub(super) fn shortened_to(label: &str, fits: usize) -> String {
+    if label.chars().count() <= fits {
         return label.to_owned();
     }
-    let mut short: String = label.chars().take(FITS - 1).collect();
+    let mut short: String = label.chars().take(fits - 1).collect();
     short.push('…');
     short
 }

@@ -61,6 +61,15 @@ pub(super) fn money(amount: f64) -> String {
     format!("{}€{}", if amount <= -0.5 { "\u{2212}" } else { "" }, crate::audit::grouped(whole))
 }
 
+/// An amount as short as an axis needs it: €950, €54k, €2.1M.
+pub(super) fn short_money(amount: f64) -> String {
+    match amount.abs() {
+        size if size >= 1e6 => format!("€{:.1}M", amount / 1e6),
+        size if size >= 1e4 => format!("€{:.0}k", amount / 1e3),
+        _ => money(amount),
+    }
+}
+
 /// 95 s as "1 min 35 s".
 fn duration_words(seconds: f64) -> String {
     if seconds < 10.0 {
@@ -136,6 +145,7 @@ mod tests {
             (Cell::Money(-12_345.4).words().as_str(), Cell::Money(-0.2).words().as_str()),
             ("\u{2212}€12,345", "€0")
         );
+        assert_eq!([950.0, 53_730.0, 2_149_200.0].map(short_money), ["€950", "€54k", "€2.1M"]);
         assert_eq!(Cell::Money(12.345).plain(), "12.35");
         assert_eq!(Cell::Count(12_345).plain(), "12345");
     }

@@ -11,7 +11,7 @@ pub use signature::secret;
 
 use chrono::Utc;
 use serde_json::{Value, json};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::{Result, jobs};
@@ -47,6 +47,28 @@ pub async fn record(connection: &mut PgConnection, kind: &str, data: &Value) -> 
         queue(connection, webhook, event).await?;
     }
     Ok(())
+}
+
+/// Forgets events that happened more than `months` months ago, with their deliveries, and says how many.
+///
+/// # Errors
+/// When the database fails.
+pub async fn forget_due(db: &PgPool, months: u32) -> Result<u64> {
+    let months = i32::try_from(months).unwrap_or(i32::MAX);
+    let mut tx = db.begin().await?;
+    sqlx::query!(
+        "delete from webhook_deliveries where event_id in (
+             select id from webhook_events where created_at < now() - make_interval(months => $1))",
+        months,
+    )
+    .execute(&mut *tx)
+    .await?;
+    let forgotten =
+        sqlx::query!("delete from webhook_events where created_at < now() - make_interval(months => $1)", months)
+            .execute(&mut *tx)
+            .await?;
+    tx.commit().await?;
+    Ok(forgotten.rows_affected())
 }
 
 /// Queues one delivery; one that was made before is made again.

@@ -19,6 +19,7 @@ mod desk;
 mod feedback;
 mod knowledge;
 mod manage;
+mod model_reports;
 mod models;
 mod openai;
 mod platform;

@@ -3,6 +3,9 @@
 use candor::accounts::Role;
 use candor::applications::reasons::Language;
 use candor::applications::{self, Channel, NewApplication, Status, letters, retention};
+use candor::conversations::erasure;
+use candor::crm::idempotency;
+use candor::webhooks;
 use candor_tests::{Browser, TestApp, spawn, spawn_with};
 use chrono::{Days, Utc};
 use reqwest::StatusCode;
@@ -146,4 +149,70 @@ async fn after_25_months_nothing_personal_is_left_and_the_chain_still_verifies()
     for sql in ["update assessments set probability = 0", "update decisions set outcome = 'approved'"] {
         assert!(sqlx::query(sql).execute(&app.db).await.is_err(), "{sql}");
     }
+}
+
+#[tokio::test]
+async fn conversations_and_answers_kept_for_programs_lose_their_words_in_time() {
+    let app = spawn().await;
+    let visitor = app.visitor();
+    visitor.page("/").await;
+    let said = "My name is Ada Byron, my card 4821 was stolen in Lisbon";
+    assert_eq!(visitor.post_form("/chat/messages", &[("text", said)]).await.status().as_u16() / 100, 3);
+    let (old, number): (Uuid, i64) =
+        sqlx::query_as("select id, number from conversations").fetch_one(&app.db).await.unwrap();
+    assert_eq!(erasure::erase_due(&app.db, 25).await.unwrap(), 0, "nothing is old enough");
+    sqlx::query(
+        "update conversations set last_message_at = now() - interval '26 months', csat_comment = 'Ada was here'",
+    )
+    .execute(&app.db)
+    .await
+    .unwrap();
+    assert_eq!(erasure::erase_due(&app.db, 25).await.unwrap(), 1);
+    assert_eq!(erasure::erase_due(&app.db, 25).await.unwrap(), 0, "once is enough");
+    for table in ["conversations", "messages", "bank_operations", "audit_entries"] {
+        let sql = format!("select coalesce(string_agg(t::text, ' '), '') from {table} t");
+        let all: String = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&app.db).await.unwrap();
+        for personal in ["Ada", "4821", "stolen", "Lisbon"] {
+            assert!(!all.contains(personal), "{table} still holds {personal}: {all}");
+        }
+    }
+    let mood: Option<f64> = sqlx::query_scalar(
+        "select (understanding ->> 'sentiment_score')::float8 from messages where author = 'customer'",
+    )
+    .fetch_one(&app.db)
+    .await
+    .unwrap();
+    assert!(mood.is_some(), "figures without a person stay");
+    let verified = candor::audit::verify(&app.db).await.unwrap();
+    assert!(verified.ok(), "{verified:?}");
+    let about = candor::audit::about(&app.db, "conversation", &old.to_string()).await.unwrap();
+    assert!(about.iter().any(|entry| entry.action == "conversation.erased"));
+    let agent = app.sign_in(Role::Agent).await;
+    assert!(agent.page(&format!("/desk/{number}")).await.contains("Erased"));
+
+    // Answers under an Idempotency-Key are kept for a month, events for webhooks as long as applications.
+    sqlx::query(
+        "with client as (insert into api_clients (id, name, client_id, secret_hash, scopes)
+                         values ($1, 'CRM', 'crm', 'x', '{}') returning id)
+         insert into idempotency_keys (client_id, key, request_hash, created_at)
+         select id, key, ''::bytea, now() - age from client,
+                (values ('old', interval '31 days'), ('young', interval '29 days')) as keys (key, age)",
+    )
+    .bind(Uuid::now_v7())
+    .execute(&app.db)
+    .await
+    .unwrap();
+    assert_eq!(idempotency::forget_due(&app.db).await.unwrap(), 1);
+    let kept: String = sqlx::query_scalar("select key from idempotency_keys").fetch_one(&app.db).await.unwrap();
+    assert_eq!(kept, "young");
+    sqlx::query(
+        "insert into webhook_events (id, kind, payload, created_at)
+         values ($1, 'message.created', '{}', now() - interval '26 months'), ($2, 'message.created', '{}', now())",
+    )
+    .bind(Uuid::now_v7())
+    .bind(Uuid::now_v7())
+    .execute(&app.db)
+    .await
+    .unwrap();
+    assert_eq!(webhooks::forget_due(&app.db, 25).await.unwrap(), 1);
 }

@@ -1,6 +1,7 @@
 //! Registering models, letting one score in shadow, and putting one in force.
 
 use candor_engine::risk::Model;
+use candor_engine::risk::training::Variant;
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -69,6 +70,17 @@ pub async fn register(connection: &mut PgConnection, actor: &Actor, file: &[u8],
     let details = json!({ "version": model.version(), "sha256": model.sha256() });
     record(connection, actor, "model.registered", id, details).await?;
     Ok(id)
+}
+
+/// Keeps what the training of a model tried in search of a less discriminatory one.
+///
+/// # Errors
+/// When the database fails.
+pub async fn keep_alternatives(connection: &mut PgConnection, model: Uuid, variants: &[Variant]) -> Result<()> {
+    sqlx::query!("update risk_models set alternatives = $2 where id = $1", model, serde_json::to_value(variants)?,)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 fn checked(file: &[u8]) -> Result<Model> {

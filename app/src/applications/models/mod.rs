@@ -9,10 +9,10 @@ mod store;
 
 use actix_web::web;
 
-pub use change::{install, register};
+pub use change::{install, keep_alternatives, register};
 pub use loaded::{InForce, in_force, model};
 pub(super) use shadow::keep as keep_shadow;
-pub use store::{Status, StoredModel, list};
+pub use store::{Status, StoredModel, alternatives, list};
 
 /// The pages of models.
 pub(super) fn routes(config: &mut web::ServiceConfig) {

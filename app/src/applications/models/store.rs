@@ -1,8 +1,10 @@
 //! Models as they are kept.
 
+use candor_engine::risk::training::Variant;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::PgExecutor;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::{AppError, Result};
@@ -110,4 +112,18 @@ pub(super) async fn with_status(db: impl PgExecutor<'_>, status: Status) -> Resu
         Status::Retired => "retired",
     };
     Ok(select_model!("where m.status = $1 limit 1", word).fetch_optional(db).await?)
+}
+
+/// The variants that the training of a model tried in search of a less discriminatory one; none where it did not search.
+///
+/// # Errors
+/// When the database fails.
+pub async fn alternatives(db: impl PgExecutor<'_>, sha256: &str) -> Result<Vec<Variant>> {
+    let kept = sqlx::query_scalar!(
+        r#"select alternatives as "alternatives: Json<Vec<Variant>>" from risk_models where sha256 = $1"#,
+        sha256
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(kept.flatten().map(|kept| kept.0).unwrap_or_default())
 }

@@ -1,9 +1,14 @@
 //! Past applications as they were scored at their arrival, with what is known of them since.
 
-use candor_engine::risk::figures;
-use sqlx::PgPool;
+use std::sync::Arc;
 
-use crate::Result;
+use candor_engine::risk::importance::Sample;
+use candor_engine::risk::{self, Model, figures};
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+use sqlx::types::Json;
+
+use crate::{AppError, Result};
 
 use super::conversations::length;
 
@@ -68,4 +73,69 @@ pub(super) async fn labelled(db: &PgPool, days: i32) -> Result<Labelled> {
         .map(|row| figures::Case { probability: row.probability, fraud: row.fraud, amount: row.amount })
         .collect();
     Ok(Labelled { cases, received: arrived.received, weeks: arrived.weeks.max(1.0) })
+}
+
+/// Applications that are looked at, at most: the newest ones.
+pub(super) const MOST: i64 = 20_000;
+/// Applications that are explained, at most: the newest ones.
+pub(super) const EXPLAINED: usize = 1000;
+
+/// An application with what was scored.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Case {
+    pub(super) received_at: DateTime<Utc>,
+    /// The probability at its arrival.
+    pub(super) probability: f64,
+    /// Whether the policy proposed to refer or to decline.
+    pub(super) flagged: bool,
+    /// Whether it was declined; `None` while it is not decided.
+    pub(super) declined: Option<bool>,
+    /// What was scored.
+    pub(super) factors: risk::Application,
+    /// Whether it was a fraud, where that is known.
+    pub(super) fraud: Option<bool>,
+}
+
+/// The applications of a period, the oldest first. What was erased is not among them.
+pub(super) async fn cases(db: &PgPool, days: i32) -> Result<Vec<Case>> {
+    let rows = sqlx::query!(
+        r#"select a.received_at, s.probability, s.proposal <> 'approve' as "flagged!", a.status,
+                  s.factors as "factors: Json<risk::Application>",
+                  (select l.kind = 'confirmed_fraud' from labels l
+                   where l.application_id = a.id and l.kind in ('confirmed_fraud', 'false_alarm', 'repaid')
+                   order by l.known_at desc, l.id desc limit 1) as fraud
+           from applications a
+           join lateral (select factors, probability, proposal from assessments
+                         where application_id = a.id order by created_at, id limit 1) s on true
+           where a.received_at >= current_date - $1::int and a.erased_at is null
+           order by a.received_at desc, a.id desc limit $2"#,
+        days,
+        MOST,
+    )
+    .fetch_all(db)
+    .await?;
+    let cases = rows.into_iter().rev().map(|row| Case {
+        received_at: row.received_at,
+        probability: row.probability,
+        flagged: row.flagged,
+        declined: match row.status.as_str() {
+            "approved" => Some(false),
+            "declined" => Some(true),
+            _ => None,
+        },
+        factors: row.factors.0,
+        fraud: row.fraud,
+    });
+    Ok(cases.collect())
+}
+
+/// Explains the newest cases by the model, away from the threads that answer requests, and gives the cases back with them.
+pub(super) async fn explained(model: Arc<Model>, cases: Vec<Case>) -> Result<(Vec<Case>, Sample)> {
+    tokio::task::spawn_blocking(move || {
+        let skipped = cases.len().saturating_sub(EXPLAINED);
+        let sample = Sample::explain(&model, cases.iter().skip(skipped).map(|case| &case.factors));
+        (cases, sample)
+    })
+    .await
+    .map_err(|error| AppError::Internal(format!("explaining past applications: {error}")))
 }

@@ -7,7 +7,7 @@ use super::cases::Labelled;
 use super::chart::{Axis, Chart};
 use super::form::Basis;
 use super::plot::Plot;
-use super::report::{Cell, Report, heads, money, percent};
+use super::report::{Cell, Report, heads, money, percent, short_money};
 use super::scores::{logit, probability};
 
 /// Points of a drawn curve, at most.
@@ -267,7 +267,7 @@ fn cost(labelled: &Labelled, basis: &Basis, costs: &[CostPoint], best: Option<&C
     let most = costs.iter().map(|point| point.total).fold(1.0, f64::max);
     let mut chart = Chart::new(
         Axis::new("threshold (log-odds scale)", low, high, |at| percent(probability(at))),
-        Axis::new("expected cost", 0.0, most, money),
+        Axis::new("expected cost", 0.0, most, short_money),
     );
     let every = inside.len().div_ceil(POINTS).max(1);
     let drawn: Vec<(f64, f64)> =

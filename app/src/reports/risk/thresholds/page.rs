@@ -14,7 +14,6 @@ use crate::server::App;
 use super::cases::labelled;
 use super::curves;
 use super::form::{BandForm, Basis, CostForm, Typed, trimmed};
-use super::report::percent;
 use super::settings;
 use super::sheet::{Sheet, frame};
 
@@ -126,9 +125,9 @@ pub(super) async fn draft(
     match typed.read() {
         Ok(bands) => {
             let note = format!(
-                "Bands from the thresholds of the last {days} days: medium from {}, high from {}.",
-                percent(bands.medium),
-                percent(bands.high)
+                "Bands from the thresholds of the last {days} days: medium from {} %, high from {} %.",
+                trimmed(bands.medium * 100.0),
+                trimmed(bands.high * 100.0)
             );
             let id = policies::draft(&app, &person, Some(bands), &note).await?;
             Ok(pages::see_other(format!("/manage/policies/{id}")))
