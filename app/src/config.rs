@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use candor_engine::dialogue::saying::Tone;
+use candor_engine::models::Device;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -94,6 +95,9 @@ pub struct EngineConfig {
     pub api_key: Option<String>,
     /// Memory for keys and values of a model in this process, in MiB (`CANDOR_ENGINE_CACHE_MIB`).
     pub cache_mib: usize,
+    /// What computes a model in this process: the GPU where one can be used (`auto`), `cpu` or `cuda`
+    /// (`CANDOR_ENGINE_DEVICE`).
+    pub device: Device,
     /// In whose words the assistant speaks: the flows' own, or the model's where they pass the check (`CANDOR_ENGINE_SAY`).
     pub say: Say,
     /// How the model's words sound: plain, warm or brief (`CANDOR_ENGINE_TONE`).
@@ -108,6 +112,7 @@ impl Default for EngineConfig {
             model_name: None,
             api_key: None,
             cache_mib: 256,
+            device: Device::Auto,
             say: Say::Flows,
             tone: Tone::Warm,
         }
@@ -204,6 +209,9 @@ impl Config {
         }
         if let Some(value) = variable("CANDOR_ENGINE_CACHE_MIB") {
             self.engine.cache_mib = parsed("CANDOR_ENGINE_CACHE_MIB", &value, "a number of MiB")?;
+        }
+        if let Some(value) = variable("CANDOR_ENGINE_DEVICE") {
+            self.engine.device = parsed("CANDOR_ENGINE_DEVICE", &value, "auto, cpu or cuda")?;
         }
         if let Some(value) = variable("CANDOR_ENGINE_SAY") {
             self.engine.say = match value.as_str() {

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use candor_engine::models::LoadOptions;
 use candor_engine::models::bench::{DecodeBench, DecodeFigures};
+use candor_engine::models::{Device, LoadOptions, lack};
 use candor_engine::risk::bench::bench;
 use candor_engine::risk::import::{Imported, ImportedBench, bench_imported};
 use candor_engine::understanding::bench_understand;
@@ -23,27 +23,36 @@ pub(super) enum Bench {
     Understand(Time),
     /// Scoring and explaining applications, one after another on one thread; or another library's model on a table.
     Risk(Risk),
-    /// Writing tokens with a generative model on the processor.
+    /// Writing tokens with a generative model, on the GPU where there is one.
     Decode(Decode),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Decode {
     /// Checkpoint folder to measure.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["shape", "format"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["shape", "format", "random_weights"])]
     model: Option<PathBuf>,
     /// Shape to measure with random weights: candor-generator, deepseek-v2-lite, qwen3-30b-a3b or tiny.
     #[arg(long, default_value = "candor-generator")]
     shape: String,
+    /// Weights that nobody trained, which a GPU draws itself: what is measured where no folder is given.
+    #[arg(long)]
+    random_weights: bool,
     /// Number format of random weights: bf16, int8 or int4.
     #[arg(long, default_value = "int8")]
     format: String,
     /// Tokens in the cache when measuring begins.
     #[arg(long, default_value_t = 256)]
     context: usize,
-    /// Sequences that write at once.
-    #[arg(long, default_value_t = 1)]
-    batch: usize,
+    /// Sequences that write at once; several numbers, separated by commas, give a line each.
+    #[arg(long, default_value = "1", value_delimiter = ',')]
+    batch: Vec<usize>,
+    /// Also measure how fast a prompt of so many tokens is read.
+    #[arg(long, value_name = "TOKENS", default_value_t = 0)]
+    prompt: usize,
+    /// What computes: auto (the GPU where one can be used), cpu or cuda.
+    #[arg(long, default_value = "auto")]
+    device: Device,
     /// Threads; 0 takes what the machine has.
     #[arg(long, default_value_t = 0)]
     threads: usize,
@@ -52,10 +61,14 @@ pub(super) struct Decode {
 }
 
 impl Decode {
-    fn run(self) -> Result<DecodeFigures, Failure> {
-        let options = LoadOptions { threads: self.threads, ..LoadOptions::default() };
+    fn run(self) -> Result<Vec<DecodeFigures>, Failure> {
+        let options = LoadOptions { threads: self.threads, device: self.device, ..LoadOptions::default() };
+        if let (Device::Auto, Some(lack)) = (self.device, lack()) {
+            eprintln!("{lack}: the processor computes");
+        }
         let time = Duration::try_from_secs_f64(self.time.seconds)?;
-        let bench = DecodeBench { context: self.context, batch: self.batch.max(1), time, options };
+        let batches = self.batch.iter().map(|batch| *batch.max(&1)).collect();
+        let bench = DecodeBench { context: self.context, batches, prompt: self.prompt, time, options };
         let figures = match &self.model {
             Some(folder) => bench.checkpoint(folder),
             None => bench.random(&self.shape, &self.format),
@@ -142,7 +155,9 @@ impl Bench {
                 }
             },
             Self::Decode(decode) => {
-                output.write(&Figures { figures: decode.run()?, machine: Machine::this() })?;
+                for figures in decode.run()? {
+                    output.write(&Figures { figures, machine: Machine::this() })?;
+                }
             }
             Self::Understand(time) => {
                 let engine = understand::engine(config)?;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use candor_engine::models::{LoadOptions, Progress, complete};
+use candor_engine::models::{Device, LoadOptions, Progress, complete, lack};
 use clap::Args;
 
 use super::Failure;
@@ -24,6 +24,9 @@ pub(super) struct Generate {
     /// Tokens to write at most.
     #[arg(long, default_value_t = 256)]
     max_tokens: usize,
+    /// What computes: auto (the GPU where one can be used), cpu or cuda.
+    #[arg(long, default_value = "auto")]
+    device: Device,
     /// Threads; 0 takes what the machine has.
     #[arg(long, default_value_t = 0)]
     threads: usize,
@@ -34,7 +37,10 @@ pub(super) struct Generate {
 
 impl Generate {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let options = LoadOptions { threads: self.threads, rounding: !self.exact };
+        let options = LoadOptions { threads: self.threads, rounding: !self.exact, device: self.device };
+        if let (Device::Auto, Some(lack)) = (self.device, lack()) {
+            eprintln!("{lack}: the processor computes");
+        }
         let mut shown = 0;
         let mut progress = |progress: Progress| {
             let percent = 100 * progress.tensors.min(progress.of) / progress.of.max(1);
@@ -59,7 +65,8 @@ impl Generate {
         writeln!(output)?;
         let speed = |tokens: usize, time: std::time::Duration| tokens as f64 / time.as_secs_f64().max(1e-9);
         eprintln!(
-            "{} tokens read at {:.0} a second, {} written at {:.1} a second",
+            "{}: {} tokens read at {:.0} a second, {} written at {:.1} a second",
+            done.device.as_deref().unwrap_or("processor"),
             done.prompt_tokens,
             speed(done.prompt_tokens, done.prefill),
             done.tokens,

@@ -50,6 +50,7 @@ async fn shipped(config: &Config) -> Result<Arc<dyn Generator>> {
     let options = LocalOptions {
         name: config.engine.model_name.clone().unwrap_or_else(|| "candor-generator".to_owned()),
         cache_bytes: config.engine.cache_mib.saturating_mul(1 << 20),
+        device: config.engine.device,
         ..LocalOptions::default()
     };
     let folder = config.weights.as_ref().map(|weights| weights.join("generator")).filter(|folder| folder.is_dir());
@@ -77,6 +78,7 @@ fn local_options(folder: &Path, config: &EngineConfig) -> LocalOptions {
     LocalOptions {
         name: name.unwrap_or_else(|| defaults.name.clone()),
         cache_bytes: config.cache_mib.saturating_mul(1 << 20),
+        device: config.device,
         ..defaults
     }
 }

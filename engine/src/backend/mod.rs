@@ -6,6 +6,7 @@
 //! so that a device may record a step once and replay it.
 
 pub(crate) mod cpu;
+pub(crate) mod cuda;
 
 use crate::models::causal::{Batch, ForwardError};
 use crate::weights::Stored;
@@ -27,6 +28,9 @@ pub(crate) trait Backend: Sized + Send + 'static {
     type Router: Send;
     /// The chosen experts of each token with their weights.
     type Choices: Send;
+
+    /// The GPU's name; nothing for the processor.
+    fn name(&self) -> Option<&str>;
 
     /// A buffer of `width` columns and room for `rows` rows.
     fn buffer(&self, rows: usize, width: usize) -> Result<Self::Buffer, ForwardError>;
@@ -143,6 +147,17 @@ pub(crate) trait Backend: Sized + Send + 'static {
         norm: (&Self::Vector, f32),
         head: &Self::Matrix,
         out: &mut Vec<f32>,
+    ) -> Result<(), ForwardError>;
+
+    /// As [`Backend::logits`], but answers only the likeliest token of each, the first of equals: a device need not send
+    /// what nobody reads.
+    fn likeliest(
+        &self,
+        step: &mut Self::Step,
+        stream: (&Self::Buffer, &Self::Buffer),
+        norm: (&Self::Vector, f32),
+        head: &Self::Matrix,
+        out: &mut Vec<u32>,
     ) -> Result<(), ForwardError>;
 
     /// Tokens that were routed to each expert.

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::EngineError;
 use crate::models::causal::{AdapterId, BLOCK, CausalModel, Shape};
-use crate::models::{self, LoadOptions, Progress};
+use crate::models::{self, Device, LoadOptions, Progress};
 use crate::runtime::counters::Counters;
 use crate::runtime::decode::{self, Job, Order, Shared};
 use crate::runtime::grammar::Grammar as Constraint;
@@ -40,11 +40,20 @@ pub struct LocalOptions {
     pub step_tokens: usize,
     /// Requests that may wait before [`Error::Overloaded`] is answered.
     pub queue_capacity: usize,
+    /// What computes.
+    pub device: Device,
 }
 
 impl Default for LocalOptions {
     fn default() -> Self {
-        Self { name: "candor".to_owned(), cache_bytes: 256 << 20, running: 32, step_tokens: 256, queue_capacity: 256 }
+        Self {
+            name: "candor".to_owned(),
+            cache_bytes: 256 << 20,
+            running: 32,
+            step_tokens: 256,
+            queue_capacity: 256,
+            device: Device::Auto,
+        }
     }
 }
 
@@ -111,7 +120,8 @@ impl Local {
         let mut report = |progress: Progress| {
             tracing::debug!(tensors = progress.tensors, of = progress.of, bytes = progress.bytes, "loading");
         };
-        let model = models::load_from(folder, LoadOptions::default(), &mut report)
+        let load = LoadOptions { device: options.device, ..LoadOptions::default() };
+        let model = models::load_from(folder, load, &mut report)
             .map_err(|error| EngineError::Model { model: options.name.clone(), reason: error.to_string() })?;
         Self::start_from(model, folder, options)
     }

@@ -29,6 +29,9 @@ pub(crate) enum BuildError {
     /// The device could not take them.
     #[error(transparent)]
     Device(#[from] crate::models::causal::ForwardError),
+    /// The machine that was asked for is not there.
+    #[error("the GPU can not be used: {0}")]
+    Machine(String),
     /// The configuration asks for what the engine does not know.
     #[error("config.json: {0}")]
     Config(String),

@@ -96,6 +96,23 @@ pub trait CausalModel: Send {
     /// an adapter is not loaded.
     fn forward(&mut self, batch: &Batch, logits: &mut Vec<f32>) -> Result<(), ForwardError>;
 
+    /// As [`CausalModel::forward`], but answers only the likeliest token of each sequence that wants logits, the first of
+    /// equals.
+    ///
+    /// # Errors
+    /// As [`CausalModel::forward`].
+    fn likeliest(&mut self, batch: &Batch, tokens: &mut Vec<u32>) -> Result<(), ForwardError> {
+        let mut logits = Vec::new();
+        self.forward(batch, &mut logits)?;
+        likeliest(&logits, self.shape().vocabulary, tokens);
+        Ok(())
+    }
+
+    /// What computes: the GPU's name, or nothing for the processor.
+    fn device(&self) -> Option<&str> {
+        None
+    }
+
     /// Tokens routed to each expert since the model was loaded: `[layer][expert]`; a dense layer's list is empty.
     fn expert_load(&self) -> Vec<Vec<u64>>;
 
@@ -113,6 +130,20 @@ pub trait CausalModel: Send {
 #[derive(Debug, thiserror::Error)]
 #[error("the adapter can not be used: {0}")]
 pub struct AdapterError(pub String);
+
+/// The likeliest token of each row of `vocabulary` logits, the first of equals.
+pub(crate) fn likeliest(logits: &[f32], vocabulary: usize, tokens: &mut Vec<u32>) {
+    tokens.clear();
+    tokens.extend(logits.chunks(vocabulary.max(1)).map(|row| {
+        let mut best = (0, f32::NEG_INFINITY);
+        for (token, &logit) in (0..).zip(row) {
+            if logit > best.1 {
+                best = (token, logit);
+            }
+        }
+        best.0
+    }));
+}
 
 impl Batch {
     /// Whether the batch keeps its own rules and fits a model of this vocabulary and context and a cache of `blocks`.

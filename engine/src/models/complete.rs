@@ -18,6 +18,8 @@ const PIECE: usize = 256;
 /// What a continuation took.
 #[derive(Debug, Clone, Serialize)]
 pub struct Completion {
+    /// What computed: the GPU's name, or nothing for the processor.
+    pub device: Option<String>,
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
     /// Tokens written, without the one that ends the text.
@@ -86,19 +88,18 @@ fn run(
     }
     let limit = limit.min(longest - prompt.len());
     model.allocate_cache((prompt.len() + limit).div_ceil(BLOCK)).map_err(|error| error.to_string())?;
-    let (mut logits, start) = (Vec::new(), Instant::now());
+    let (mut likeliest, start) = (Vec::new(), Instant::now());
     let mut read = 0;
     for piece in prompt.chunks(PIECE) {
         let batch = step(read, piece)?;
-        model.forward(&batch, &mut logits).map_err(|error| error.to_string())?;
+        model.likeliest(&batch, &mut likeliest).map_err(|error| error.to_string())?;
         read += piece.len();
     }
     let (prefill, start) = (start.elapsed(), Instant::now());
     let mut stream = tokenizer.decode_stream(true);
     let (mut tokens, mut ended) = (0, false);
     while tokens < limit {
-        let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(token, _)| token);
-        let token = u32::try_from(best).map_err(|error| error.to_string())?;
+        let token = likeliest.first().copied().unwrap_or_default();
         if ends.contains(&token) {
             ended = true;
             break;
@@ -110,11 +111,12 @@ fn run(
             break;
         }
         if tokens < limit {
-            model.forward(&step(read, &[token])?, &mut logits).map_err(|error| error.to_string())?;
+            model.likeliest(&step(read, &[token])?, &mut likeliest).map_err(|error| error.to_string())?;
             read += 1;
         }
     }
-    Ok(Completion { prompt_tokens: prompt.len(), tokens, ended, prefill, decode: start.elapsed() })
+    let device = model.device().map(str::to_owned);
+    Ok(Completion { device, prompt_tokens: prompt.len(), tokens, ended, prefill, decode: start.elapsed() })
 }
 
 /// The tokens of one sequence from position `first` on, in blocks from 0 on.
@@ -139,6 +141,7 @@ fn step(first: usize, tokens: &[u32]) -> Result<Batch, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::Device;
 
     /// A checkpoint with a token for each letter.
     fn letters() -> tempfile::TempDir {
@@ -172,7 +175,7 @@ mod tests {
             words.into_iter().map(|word| char::from_u32(0x4e00 + u32::from_le_bytes(word)).unwrap()).collect()
         };
         let (mut written, mut pieces, mut tensors) = (String::new(), 0, 0);
-        let options = LoadOptions { threads: 1, rounding: false };
+        let options = LoadOptions { threads: 1, rounding: false, device: Device::Cpu };
         let completion = complete(
             folder.path(),
             options,

@@ -174,17 +174,27 @@ impl<B: Backend, A: Attend<B>> Decoder<B, A> {
         &mut self,
         batch: &Batch,
         logits: &mut Vec<f32>,
-        mut watch: Option<Watcher<'_, B>>,
+        watch: Option<Watcher<'_, B>>,
     ) -> Result<(), ForwardError> {
+        logits.clear();
+        if !self.layers(batch, watch)? {
+            return Ok(());
+        }
+        let Self { backend, step, hidden, said, head, embedding, norm, epsilon, .. } = self;
+        let head = head.as_ref().unwrap_or(embedding);
+        backend.logits(step, (hidden, said), (norm, *epsilon), head, logits)
+    }
+
+    /// Runs all layers over a batch; says whether it has any tokens.
+    fn layers(&mut self, batch: &Batch, mut watch: Option<Watcher<'_, B>>) -> Result<bool, ForwardError> {
         batch.check(&self.shape, self.blocks)?;
         let asked = batch.sequences.iter().filter_map(|sequence| sequence.adapter);
         if let Some(unknown) = asked.into_iter().find(|adapter| !self.adapters.contains(adapter)) {
             return Err(ForwardError::Adapter(unknown));
         }
-        logits.clear();
         let n = batch.tokens.len();
         if n == 0 {
-            return Ok(());
+            return Ok(false);
         }
         let Self { backend, step, hidden, normed, said, .. } = self;
         for buffer in [&mut *hidden, &mut *normed, &mut *said] {
@@ -207,8 +217,7 @@ impl<B: Backend, A: Attend<B>> Decoder<B, A> {
                 watch(number, Seen::FeedForward { input: normed, choices: &self.choices });
             }
         }
-        let head = self.head.as_ref().unwrap_or(&self.embedding);
-        backend.logits(step, (hidden, said), (&self.norm, self.epsilon), head, logits)
+        Ok(true)
     }
 }
 
@@ -230,6 +239,20 @@ impl<B: Backend, A: Attend<B>> CausalModel for Decoder<B, A> {
 
     fn forward(&mut self, batch: &Batch, logits: &mut Vec<f32>) -> Result<(), ForwardError> {
         self.run(batch, logits, None)
+    }
+
+    fn likeliest(&mut self, batch: &Batch, tokens: &mut Vec<u32>) -> Result<(), ForwardError> {
+        tokens.clear();
+        if !self.layers(batch, None)? {
+            return Ok(());
+        }
+        let Self { backend, step, hidden, said, head, embedding, norm, epsilon, .. } = self;
+        let head = head.as_ref().unwrap_or(embedding);
+        backend.likeliest(step, (hidden, said), (norm, *epsilon), head, tokens)
+    }
+
+    fn device(&self) -> Option<&str> {
+        self.backend.name()
     }
 
     fn expert_load(&self) -> Vec<Vec<u64>> {

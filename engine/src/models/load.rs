@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
+use serde::Deserialize;
+
+use crate::backend::Backend;
 use crate::backend::cpu::Cpu;
+use crate::backend::cuda::{Cuda, Lack};
 use crate::layers::BuildError;
 use crate::weights::{Checkpoint, Folder, Progress, Weights};
 
@@ -17,11 +21,81 @@ pub struct LoadOptions {
     /// Whether products with weights of 8 and 4 bits round the activations to bytes, which is several times faster.
     /// Without it every product is one of `f32`, as a reference computes it.
     pub rounding: bool,
+    /// What computes.
+    pub device: Device,
+}
+
+/// What computes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// The GPU where there is one that can be used, else the processor.
+    #[default]
+    Auto,
+    /// The processor.
+    Cpu,
+    /// The GPU; where there is none, loading fails.
+    Cuda,
+}
+
+impl std::str::FromStr for Device {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda),
+            other => Err(format!("there is no device {other}; there are auto, cpu, cuda")),
+        }
+    }
+}
+
+/// What is missing on this machine for a GPU to be used, in one line; nothing where it seems that one can be.
+#[must_use]
+pub fn lack() -> Option<String> {
+    Cuda::lack().map(|lack| lack.to_string())
+}
+
+/// The machine that a model is built for.
+pub(crate) enum Machine {
+    /// The processor.
+    Cpu(Cpu),
+    /// A GPU.
+    Cuda(Box<Cuda>),
+}
+
+impl Machine {
+    /// Finds what `options` ask for.
+    ///
+    /// # Errors
+    /// [`BuildError::Machine`] where a GPU was asked for and can not be used.
+    pub(crate) fn find(options: LoadOptions) -> Result<Self, BuildError> {
+        let cpu = || Self::Cpu(Cpu::new(threads(options), options.rounding));
+        if options.device == Device::Cpu {
+            return Ok(cpu());
+        }
+        match Cuda::open() {
+            Ok(gpu) => {
+                tracing::info!(gpu = gpu.name(), "the GPU computes");
+                Ok(Self::Cuda(Box::new(gpu)))
+            }
+            Err(lack) if options.device == Device::Cuda => Err(BuildError::Machine(lack.to_string())),
+            Err(lack @ Lack::Kernel { .. }) => {
+                tracing::error!(%lack, "the processor computes");
+                Ok(cpu())
+            }
+            Err(lack) => {
+                tracing::info!(%lack, "the processor computes");
+                Ok(cpu())
+            }
+        }
+    }
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { threads: 0, rounding: true }
+        Self { threads: 0, rounding: true, device: Device::Auto }
     }
 }
 
@@ -72,7 +146,29 @@ pub(crate) fn build(
     weights: &dyn Weights,
     options: LoadOptions,
 ) -> Result<Box<dyn CausalModel>, BuildError> {
-    let backend = Cpu::new(threads(options), options.rounding);
+    build_on(Machine::find(options)?, config, weights)
+}
+
+/// Builds the model that a configuration describes on a machine.
+///
+/// # Errors
+/// [`BuildError`] naming what is wrong.
+pub(crate) fn build_on(
+    machine: Machine,
+    config: &serde_json::Value,
+    weights: &dyn Weights,
+) -> Result<Box<dyn CausalModel>, BuildError> {
+    match machine {
+        Machine::Cpu(cpu) => open(cpu, config, weights),
+        Machine::Cuda(gpu) => open(*gpu, config, weights),
+    }
+}
+
+fn open<B: Backend>(
+    backend: B,
+    config: &serde_json::Value,
+    weights: &dyn Weights,
+) -> Result<Box<dyn CausalModel>, BuildError> {
     let kind = config.get("model_type").and_then(serde_json::Value::as_str).unwrap_or_default();
     match kind {
         "deepseek_v2" | "deepseek_v3" => Ok(Box::new(deepseek_v3::open(backend, &read(config)?, weights)?)),

@@ -9,11 +9,11 @@ pub(crate) mod deepseek_v3;
 mod load;
 pub(crate) mod moe_encoder;
 #[cfg(test)]
-mod parity_test;
+pub(crate) mod parity_test;
 pub(crate) mod qwen3_moe;
 mod shapes;
 
 pub use crate::weights::Progress;
 pub use complete::{Completion, complete};
-pub use load::{LoadError, LoadOptions, load};
+pub use load::{Device, LoadError, LoadOptions, lack, load};
 pub(crate) use load::{load_from, threads};

@@ -5,23 +5,23 @@ use std::path::PathBuf;
 use safetensors::SafeTensors;
 
 use super::causal::{AdapterId, BLOCK, Batch, CausalModel, ForwardError, Sequence};
-use super::load::{LoadOptions, load};
+use super::load::{Device, LoadOptions, load};
 
-const FOLDERS: [&str; 6] =
+pub(crate) const FOLDERS: [&str; 6] =
     ["qwen3-moe", "deepseek-v2", "deepseek-v3", "deepseek-v3-direct", "deepseek-v3-fp8", "qwen3-moe-awq"];
 
-fn folder(name: &str) -> PathBuf {
+pub(crate) fn folder(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/generative").join(name)
 }
 
-struct Reference {
-    tokens: Vec<u32>,
+pub(crate) struct Reference {
+    pub(crate) tokens: Vec<u32>,
     /// `[tokens, vocabulary]`.
-    logits: Vec<Vec<f32>>,
-    greedy: Vec<u32>,
+    pub(crate) logits: Vec<Vec<f32>>,
+    pub(crate) greedy: Vec<u32>,
 }
 
-fn reference(name: &str, file: &str) -> Reference {
+pub(crate) fn reference(name: &str, file: &str) -> Reference {
     let bytes = std::fs::read(folder(name).join(file)).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let words = |name: &str| tensors.tensor(name).unwrap().data().as_chunks::<4>().0.to_vec();
@@ -36,24 +36,24 @@ fn reference(name: &str, file: &str) -> Reference {
 }
 
 fn model(name: &str, threads: usize, rounding: bool) -> Box<dyn CausalModel> {
-    let mut model = load(&folder(name), LoadOptions { threads, rounding }, &mut |_| ()).unwrap();
+    let mut model = load(&folder(name), LoadOptions { threads, rounding, device: Device::Cpu }, &mut |_| ()).unwrap();
     model.allocate_cache(64).unwrap();
     model
 }
 
 /// A sequence in blocks that do not follow one another: sequence `number` has blocks `number`, `number + 4`, …
-struct Running {
-    number: u32,
-    length: usize,
-    adapter: Option<AdapterId>,
+pub(crate) struct Running {
+    pub(crate) number: u32,
+    pub(crate) length: usize,
+    pub(crate) adapter: Option<AdapterId>,
 }
 
 impl Running {
-    fn new(number: u32) -> Self {
+    pub(crate) fn new(number: u32) -> Self {
         Self { number, length: 0, adapter: None }
     }
 
-    fn add(&mut self, tokens: &[u32], batch: &mut Batch) {
+    pub(crate) fn add(&mut self, tokens: &[u32], batch: &mut Batch) {
         let first = batch.tokens.len();
         for (position, token) in (self.length..).zip(tokens) {
             let block = self.number as usize + 4 * (position / BLOCK);
@@ -72,7 +72,7 @@ impl Running {
         });
     }
 
-    fn step(&mut self, model: &mut dyn CausalModel, tokens: &[u32]) -> Vec<f32> {
+    pub(crate) fn step(&mut self, model: &mut dyn CausalModel, tokens: &[u32]) -> Vec<f32> {
         let (mut batch, mut logits) = (Batch::default(), Vec::new());
         self.add(tokens, &mut batch);
         model.forward(&batch, &mut logits).unwrap();
@@ -80,12 +80,12 @@ impl Running {
     }
 }
 
-fn distance(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn distance(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-fn likeliest(logits: &[f32]) -> u32 {
+pub(crate) fn likeliest(logits: &[f32]) -> u32 {
     let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0;
     u32::try_from(best).unwrap()
 }
@@ -182,7 +182,7 @@ fn the_shipped_generator_answers_as_recorded() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("weights/generator");
     let recorded: Vec<Recorded> = serde_json::from_slice(&std::fs::read(folder.join("fixture.json")).unwrap()).unwrap();
     for rounding in [false, true] {
-        let mut model = load(&folder, LoadOptions { threads: 2, rounding }, &mut |_| ()).unwrap();
+        let mut model = load(&folder, LoadOptions { threads: 2, rounding, device: Device::Cpu }, &mut |_| ()).unwrap();
         model.allocate_cache(256).unwrap();
         let (mut worst, mut same, mut all) = (0.0f32, 0, 0);
         for Recorded { ids, reply, top } in &recorded {

@@ -1,6 +1,7 @@
 //! A matrix as its file holds it, in whatever number format.
 
 use super::bytes::Bytes;
+use super::random::{self, RandomFormat};
 
 /// A matrix `[rows, columns]`, row-major: the weights of `y = W·x`.
 pub(crate) struct Stored {
@@ -44,6 +45,15 @@ pub(crate) enum Format {
         /// `[rows, columns/GROUP]`.
         zeros: Vec<u8>,
     },
+    /// Weights that nobody trained and no memory holds: a device draws them itself (see [`super::random`]).
+    Drawn {
+        /// What they are drawn as.
+        kind: RandomFormat,
+        /// The size of numbers.
+        size: f32,
+        /// A seed gives the same ones everywhere.
+        seed: u64,
+    },
 }
 
 /// Inputs that share a scale and a zero in [`Format::I4`].
@@ -60,6 +70,18 @@ impl Stored {
             Format::F32(bytes) | Format::F16(bytes) | Format::Bf16(bytes) => bytes.len(),
             Format::F8 { codes, scales } | Format::I8 { codes, scales } => codes.len() + 4 * scales.len(),
             Format::I4 { codes, scales, zeros } => codes.len() + 4 * scales.len() + zeros.len(),
+            Format::Drawn { kind, .. } => random::bytes_of(*kind, self.rows, self.columns),
+        }
+    }
+
+    /// Says that the bytes were read for the last time: a device has its own copy.
+    pub(crate) fn read_for_the_last_time(&self) {
+        match &self.format {
+            Format::F32(bytes) | Format::F16(bytes) | Format::Bf16(bytes) => bytes.read_for_the_last_time(),
+            Format::F8 { codes, .. } | Format::I8 { codes, .. } | Format::I4 { codes, .. } => {
+                codes.read_for_the_last_time();
+            }
+            Format::Drawn { .. } => {}
         }
     }
 
@@ -84,6 +106,7 @@ impl Stored {
                     .zip(source.as_chunks::<2>().0)
                     .for_each(|(o, b)| *o = f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16));
             }
+            Format::Drawn { kind, size, seed } => random::row(*kind, *size, *seed, row, out),
             Format::F8 { codes, scales } => {
                 let source = codes.get(row * n..(row + 1) * n).unwrap_or_default();
                 let across = n.div_ceil(F8_BLOCK);

@@ -56,6 +56,14 @@ pub(crate) struct Buffer {
     width: usize,
 }
 
+#[cfg(test)]
+impl Buffer {
+    /// All numbers, for tests of other backends.
+    pub(crate) fn values_mut(&mut self) -> &mut [f32] {
+        &mut self.values
+    }
+}
+
 impl Buffer {
     /// The activations of one token.
     pub(crate) fn row(&self, row: usize) -> &[f32] {
@@ -231,6 +239,10 @@ impl Backend for Cpu {
     type Step = Step;
     type Router = Router;
     type Choices = Choices;
+
+    fn name(&self) -> Option<&str> {
+        None
+    }
 
     fn buffer(&self, rows: usize, width: usize) -> Result<Buffer, ForwardError> {
         Ok(Buffer { values: memory(rows * width)?, width })
@@ -569,6 +581,20 @@ impl Backend for Cpu {
         out.resize(rows * head.rows(), 0.0);
         let vocabulary = head.rows();
         self.product((pool, &mut work.rounded), rows, (&work.mixed, width), head, (out, vocabulary));
+        Ok(())
+    }
+
+    fn likeliest(
+        &self,
+        step: &mut Step,
+        stream: (&Buffer, &Buffer),
+        norm: (&Vec<f32>, f32),
+        head: &Matrix,
+        out: &mut Vec<u32>,
+    ) -> Result<(), ForwardError> {
+        let mut logits = Vec::new();
+        self.logits(step, stream, norm, head, &mut logits)?;
+        crate::models::causal::likeliest(&logits, head.rows(), out);
         Ok(())
     }
 

@@ -124,7 +124,7 @@ fn integers(isa: Isa, matrix: &Stored, (first, count): (usize, usize), xs: &[Row
             };
             int4::products(isa, rows, (count, k), xs, out);
         }
-        Format::F32(_) | Format::F16(_) | Format::Bf16(_) | Format::F8 { .. } => {}
+        Format::F32(_) | Format::F16(_) | Format::Bf16(_) | Format::F8 { .. } | Format::Drawn { .. } => {}
     }
 }
 

@@ -1,0 +1,168 @@
+//! Whole models on the GPU, against what `transformers` computes and against the processor.
+
+use std::path::Path;
+
+use super::super::Cuda;
+use crate::models::causal::{Batch, CausalModel};
+use crate::models::parity_test::{FOLDERS, Running, distance, folder, likeliest, reference};
+use crate::models::{Device, LoadOptions, load};
+
+fn there() -> bool {
+    if let Some(lack) = Cuda::lack() {
+        assert!(std::env::var_os("CANDOR_GPU_TESTS").is_none(), "{lack}");
+        println!("skipped: {lack}");
+        return false;
+    }
+    true
+}
+
+fn on(device: Device, folder: &Path) -> Box<dyn CausalModel> {
+    let options = LoadOptions { threads: 2, rounding: false, device };
+    let mut model = load(folder, options, &mut |_| ()).unwrap();
+    model.allocate_cache(64).unwrap();
+    model
+}
+
+/// How far `found` is from `wanted`, over the size of `wanted`.
+fn off(found: &[f32], wanted: &[f32]) -> f32 {
+    let square = |values: &mut dyn Iterator<Item = f32>| values.map(|x| x * x).sum::<f32>();
+    (square(&mut found.iter().zip(wanted).map(|(f, w)| f - w)) / square(&mut wanted.iter().copied())).sqrt()
+}
+
+/// Within 2e-2 of the size of logits, for prompts read token by token (which is recorded and replayed), in pieces, and in
+/// one. Keys, values and weights are rounded to bfloat16, which `transformers` in bfloat16 pays with more.
+#[test]
+fn logits_are_those_of_transformers() {
+    if !there() {
+        return;
+    }
+    let mut all = Vec::new();
+    for name in FOLDERS {
+        let (reference, mut model) = (reference(name, "reference.safetensors"), on(Device::Cuda, &folder(name)));
+        for (number, size) in [(1, 1), (2, 7), (3, reference.tokens.len())] {
+            let (mut sequence, mut found, mut wanted) = (Running::new(number), Vec::new(), Vec::new());
+            for tokens in reference.tokens.chunks(size) {
+                found.extend(sequence.step(&mut *model, tokens));
+                wanted.extend_from_slice(&reference.logits[sequence.length - 1]);
+            }
+            let (off, furthest) = (off(&found, &wanted), distance(&found, &wanted));
+            println!("{name}: {size} at once: off by {off:.1e} of their size, at most by {furthest:.1e}");
+            all.push(off);
+        }
+    }
+    assert!(all.iter().all(|off| *off < 2e-2), "{all:?}");
+}
+
+#[test]
+fn greedy_texts_are_those_of_transformers() {
+    if !there() {
+        return;
+    }
+    let (mut other, mut widest) = (0, 0.0f32);
+    for name in FOLDERS {
+        let (reference, mut model) = (reference(name, "reference.safetensors"), on(Device::Cuda, &folder(name)));
+        let mut sequence = Running::new(2);
+        let mut logits = sequence.step(&mut *model, &reference.tokens);
+        let mut same = 0;
+        for wanted in &reference.greedy {
+            let best = likeliest(&logits);
+            // Weights of 16 bits may turn what is nearly a tie the other way.
+            let [found, meant] = [best, *wanted].map(|token| logits[usize::try_from(token).unwrap()]);
+            widest = widest.max(found - meant);
+            same += usize::from(best == *wanted);
+            logits = sequence.step(&mut *model, &[*wanted]);
+        }
+        println!("{name}: {same} of {} tokens the same", reference.greedy.len());
+        other += reference.greedy.len() - same;
+        let load = model.expert_load();
+        let steps = u64::try_from(sequence.length).unwrap();
+        assert!(
+            load.iter().filter(|layer| !layer.is_empty()).all(|layer| layer.iter().sum::<u64>() % steps == 0),
+            "{load:?}"
+        );
+    }
+    println!("{other} others, of which the widest is off by {widest:.1e}");
+    assert!(other <= 8 && widest < 0.1, "{other} {widest}");
+}
+
+#[test]
+fn together_is_as_alone() {
+    if !there() {
+        return;
+    }
+    for name in FOLDERS {
+        let (reference, mut model) = (reference(name, "reference.safetensors"), on(Device::Cuda, &folder(name)));
+        // Three sequences of different lengths write together, often enough that the step is recorded and replayed.
+        let mut sequences: Vec<Running> = (0..3).map(Running::new).collect();
+        let mut alone: Vec<Vec<f32>> = Vec::new();
+        for (sequence, length) in sequences.iter_mut().zip([5, 11, 20]) {
+            sequence.step(&mut *model, &reference.tokens[..length]);
+        }
+        let mut together = Vec::new();
+        for step in 0..5 {
+            let mut batch = Batch::default();
+            for sequence in &mut sequences {
+                let next = reference.tokens[sequence.length];
+                sequence.add(&[next], &mut batch);
+            }
+            batch.sequences[1].wants_logits = step % 2 == 0;
+            let mut logits = Vec::new();
+            model.forward(&batch, &mut logits).unwrap();
+            let width = reference.logits[0].len();
+            let wanted: Vec<_> = sequences.iter().enumerate().filter(|(i, _)| *i != 1 || step % 2 == 0).collect();
+            assert_eq!(logits.len(), wanted.len() * width);
+            for ((_, sequence), found) in wanted.into_iter().zip(logits.chunks(width)) {
+                alone.push(reference.logits[sequence.length - 1].clone());
+                together.push(found.to_vec());
+            }
+        }
+        let off = off(&together.concat(), &alone.concat());
+        println!("{name}: together off by {off:.1e}");
+        assert!(off < 2e-2, "{name}: {off}");
+    }
+}
+
+#[test]
+fn adapters_are_added_for_those_who_ask() {
+    if !there() {
+        return;
+    }
+    let name = "qwen3-moe";
+    let (plain, adapted) = (reference(name, "reference.safetensors"), reference(name, "reference-adapter.safetensors"));
+    let mut model = on(Device::Cuda, &folder(name));
+    let adapter = model.load_adapter(&folder(name).join("adapter")).unwrap();
+    let mut batch = Batch::default();
+    let mut with = Running { adapter: Some(adapter), ..Running::new(0) };
+    with.add(&adapted.tokens, &mut batch);
+    Running::new(1).add(&plain.tokens, &mut batch);
+    let mut logits = Vec::new();
+    model.forward(&batch, &mut logits).unwrap();
+    let (first, second) = logits.split_at(plain.logits[0].len());
+    let off = [off(first, adapted.logits.last().unwrap()), off(second, plain.logits.last().unwrap())];
+    println!("with and without: {off:?}");
+    assert!(off.iter().all(|off| *off < 2e-2), "{off:?}");
+    assert!(distance(first, second) > 0.1, "the adapter does something");
+}
+
+/// The shipped generator, whose weights are of 8 bits, writes on the GPU what it writes on the processor.
+#[test]
+fn the_shipped_generator_writes_as_on_the_processor() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights/generator");
+    if !there() || !folder.join("config.json").is_file() {
+        return;
+    }
+    let (mut gpu, mut cpu) = (on(Device::Cuda, &folder), on(Device::Cpu, &folder));
+    let prompt: Vec<u32> = (0..60).map(|i| 40 + i * 37 % 4000).collect();
+    let (mut on_gpu, mut on_cpu) = (Running::new(0), Running::new(0));
+    let mut logits = [on_gpu.step(&mut *gpu, &prompt), on_cpu.step(&mut *cpu, &prompt)];
+    let mut worst = 0.0f32;
+    for _ in 0..40 {
+        let [found, wanted] = &logits;
+        let size = (wanted.iter().map(|x| x * x).sum::<f32>() / wanted.len() as f32).sqrt();
+        worst = worst.max(distance(found, wanted) / size);
+        let next = likeliest(wanted);
+        logits = [on_gpu.step(&mut *gpu, &[next]), on_cpu.step(&mut *cpu, &[next])];
+    }
+    println!("shipped generator: within {worst:.1e} of the size of logits");
+    assert!(worst < 5e-2, "{worst}");
+}
