@@ -33,13 +33,14 @@ struct Attention {
     float scale;
 };
 
-// Loads the tokens `first`.. of a sequence, zeros behind its `end`.
-__device__ __forceinline__ void load_tile(const Attention& a, const int* blocks, int head, int first, int end, u16* keys, u16* values) {
+// Loads the tokens `first`.. of a sequence, which lie in the blocks `ids`; zeros behind its `end`.
+__device__ __forceinline__ void load_tile(const Attention& a, const int* ids, int head, int first, int end, u16* keys, u16* values) {
     const int chunks = SIZE / 8, value_chunks = SHARED ? 0 : VALUE / 8;
+#pragma unroll 4
     for (int i = threadIdx.x; i < TILE * (chunks + value_chunks); i += THREADS) {
-        int token = i / (chunks + value_chunks), chunk = i % (chunks + value_chunks), at = first + token;
-        bool there = at < end;
-        long long slot = there ? (long long)blocks[at / BLOCK] * BLOCK + at % BLOCK : 0;
+        int token = i / (chunks + value_chunks), chunk = i % (chunks + value_chunks);
+        bool there = first + token < end;
+        long long slot = there ? (long long)ids[token / BLOCK] * BLOCK + token % BLOCK : 0;
         const u16* line = a.cache + slot * a.cache_width;
         if (chunk < chunks) {
             copy16(keys + token * KEY_LINE + 8 * chunk, line + head * SIZE + 8 * chunk, there ? 16 : 0);
@@ -51,7 +52,13 @@ __device__ __forceinline__ void load_tile(const Attention& a, const int* blocks,
     copies_end();
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) attend(const __grid_constant__ Attention a) {
+// Finds the blocks of a tile; tiles begin where blocks do.
+__device__ __forceinline__ void find_blocks(const int* blocks, int first, int end, int* ids) {
+    int at = first + BLOCK * (int)threadIdx.x;
+    if (threadIdx.x < TILE / BLOCK && at < end) ids[threadIdx.x] = blocks[at / BLOCK];
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, ROWS == 8 && SIZE <= 128 ? 2 : 1) attend(const __grid_constant__ Attention a) {
     after_previous();
     u16* held = (u16*)dynamic_memory;                                    // queries [HEADS, KEY + 8]
     u16* keys = held + HEADS * (KEY + 8);                        // [2, TILE, KEY_LINE]
@@ -75,20 +82,23 @@ extern "C" __global__ void __launch_bounds__(THREADS) attend(const __grid_consta
     if (split_number >= used) return;
     int from = split_number * each * TILE, to = min(end, from + each * TILE);
 
-    // What is never loaded must be zero: the ends of lines.
-    for (int i = threadIdx.x; i < 2 * TILE * (KEY_LINE - SIZE); i += THREADS)
-        keys[i / (KEY_LINE - SIZE) * KEY_LINE + SIZE + i % (KEY_LINE - SIZE)] = 0;
-    if (!SHARED)
-        for (int i = threadIdx.x; i < 2 * TILE * (VALUE_LINE - VALUE); i += THREADS)
-            values[i / (VALUE_LINE - VALUE) * VALUE_LINE + VALUE + i % (VALUE_LINE - VALUE)] = 0;
-    for (int i = threadIdx.x; i < HEADS * (KEY + 8); i += THREADS) {
-        int row = i / (KEY + 8), place = i % (KEY + 8), at = first_row + row;
-        u16 v = 0;
+    // What is never loaded must be zero: the ends of keys. Those of values come to numbers that nobody reads.
+    const int ends = KEY > SIZE ? KEY - SIZE : 1;
+    for (int i = threadIdx.x; KEY > SIZE && i < 2 * TILE * ends; i += THREADS) keys[i / ends * KEY_LINE + SIZE + i % ends] = 0;
+    // Where tiles lie is asked one tile ahead of them.
+    __shared__ int ids[2][TILE / BLOCK];
+    find_blocks(blocks, from, to, ids[0]);
+    find_blocks(blocks, from + TILE, to, ids[1]);
+    __syncthreads();
+    load_tile(a, ids[0], kv_head, from, to, keys, values);
+#pragma unroll 4
+    for (int i = threadIdx.x; i < HEADS * (KEY / 8); i += THREADS) {
+        int row = i / (KEY / 8), place = i % (KEY / 8) * 8, at = first_row + row;
+        uint4 v = make_uint4(0, 0, 0, 0);
         if (row < rows && place < SIZE)
-            v = a.queries[(((long long)first_token + at / a.group) * a.kv_heads * a.group + kv_head * a.group + at % a.group) * SIZE + place];
-        held[i] = v;
+            v = *(const uint4*)(a.queries + (((long long)first_token + at / a.group) * a.kv_heads * a.group + kv_head * a.group + at % a.group) * SIZE + place);
+        *(uint4*)(held + row * (KEY + 8) + place) = v;
     }
-    load_tile(a, blocks, kv_head, from, to, keys, values);
 
     // The positions that this lane's two rows see.
     int upper = 16 * band + g, lower = upper + 8;
@@ -98,12 +108,15 @@ extern "C" __global__ void __launch_bounds__(THREADS) attend(const __grid_consta
 #pragma unroll
     for (int i = 0; i < SPAN / 8; ++i) mixed[i][0] = mixed[i][1] = mixed[i][2] = mixed[i][3] = 0.0f;
 
+    // Weights are powers of two: exp(x) = 2^(x · log2 e).
+    const float scale = a.scale * 1.44269504f;
     int buffer = 0;
     for (int first = from; first < to; first += TILE, buffer ^= 1) {
         copies_wait<0>();
         __syncthreads();
         if (first + TILE < to)
-            load_tile(a, blocks, kv_head, first + TILE, to, keys + (buffer ^ 1) * TILE * KEY_LINE, values + (buffer ^ 1) * TILE * VALUE_LINE);
+            load_tile(a, ids[buffer ^ 1], kv_head, first + TILE, to, keys + (buffer ^ 1) * TILE * KEY_LINE, values + (buffer ^ 1) * TILE * VALUE_LINE);
+        find_blocks(blocks, first + 2 * TILE, to, ids[buffer]);
         const u16* tile = keys + buffer * TILE * KEY_LINE;
         float scores[MINE / 8][4];
 #pragma unroll
@@ -121,15 +134,21 @@ extern "C" __global__ void __launch_bounds__(THREADS) attend(const __grid_consta
             }
         }
         float best[2] = {-INFINITE, -INFINITE};
+        // Most tiles are seen whole by all rows.
+        if (first + TILE - 1 > min(sees[0], sees[1]) || first + TILE > to) {
 #pragma unroll
-        for (int i = 0; i < MINE / 8; ++i) {
+            for (int i = 0; i < MINE / 8; ++i) {
 #pragma unroll
-            for (int c = 0; c < 4; ++c) {
-                int at = first + part * MINE + 8 * i + 2 * t + c % 2;
-                scores[i][c] = at <= sees[c / 2] && at < to ? scores[i][c] * a.scale : -INFINITE;
-                best[c / 2] = fmaxf(best[c / 2], scores[i][c]);
+                for (int c = 0; c < 4; ++c) {
+                    int at = first + part * MINE + 8 * i + 2 * t + c % 2;
+                    if (at > sees[c / 2] || at >= to) scores[i][c] = -INFINITE;
+                }
             }
         }
+#pragma unroll
+        for (int i = 0; i < MINE / 8; ++i)
+#pragma unroll
+            for (int c = 0; c < 4; ++c) best[c / 2] = fmaxf(best[c / 2], scores[i][c]);
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
             best[r] = fmaxf(best[r], __shfl_xor_sync(0xffffffffu, best[r], 1));
@@ -148,8 +167,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) attend(const __grid_consta
         for (int r = 0; r < 2; ++r) {
             best[r] = fmaxf(best[r], highest[r]);
             // A row that sees nothing here yet keeps its zeros.
-            base[r] = best[r] == -INFINITE ? 0.0f : best[r];
-            shrink[r] = __expf(highest[r] - base[r]);
+            base[r] = best[r] == -INFINITE ? 0.0f : best[r] * scale;
+            shrink[r] = power_of_two(highest[r] * scale - base[r]);
             highest[r] = best[r];
             total[r] *= shrink[r];
         }
@@ -162,7 +181,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) attend(const __grid_consta
             float w[4];
 #pragma unroll
             for (int c = 0; c < 4; ++c) {
-                w[c] = __expf(scores[i][c] - base[c / 2]);
+                w[c] = power_of_two(scores[i][c] * scale - base[c / 2]);
                 total[c / 2] += w[c];
             }
             packed[i][0] = bf16_pair(w[0], w[1]);
@@ -233,17 +252,47 @@ extern "C" __global__ void __launch_bounds__(THREADS) attend(const __grid_consta
     }
     if (!last_block(a.counters + task, used)) return;
     const float* all = a.partial + task * a.splits * HEADS * (VALUE + 2);
-    for (int i = threadIdx.x; i < rows * VALUE; i += THREADS) {
-        int row = i / VALUE, place = i % VALUE, at = first_row + row;
-        float best = -INFINITE, sum = 0.0f, weight = 0.0f;
-        for (int s = 0; s < used; ++s) best = fmaxf(best, __ldcg(all + (s * HEADS + row) * (VALUE + 2) + VALUE));
-        for (int s = 0; s < used; ++s) {
-            const float* line = all + (s * HEADS + row) * (VALUE + 2);
-            float factor = __expf(__ldcg(line + VALUE) - best);
-            sum += factor * __ldcg(line + place);
-            weight += factor * __ldcg(line + VALUE + 1);
+    // Each part's share of each row, a warp for a row; the tiles are of no more use.
+    float* shares = (float*)keys;
+    for (int row = warp; row < rows; row += THREADS / 32) {
+        float best = -INFINITE, weight = 0.0f;
+        for (int s = lane; s < used; s += 32) best = fmaxf(best, __ldcg(all + (s * HEADS + row) * (VALUE + 2) + VALUE));
+        best = warp_highest(best);
+        for (int s = lane; s < used; s += 32) {
+            const float* line = all + (s * HEADS + row) * (VALUE + 2) + VALUE;
+            float share = power_of_two((__ldcg(line) - best) * scale);
+            weight += share * __ldcg(line + 1);
+            shares[row * used + s] = share;
         }
-        u16* to = a.out + ((long long)first_token + at / a.group) * a.pitch + (kv_head * a.group + at % a.group) * VALUE + place;
-        split(sum / weight, to, to + a.low);
+        weight = warp_sum(weight);
+        for (int s = lane; s < used; s += 32) shares[row * used + s] /= weight;
+    }
+    __syncthreads();
+    // Pairs of numbers, several at a time so that many are on their way.
+    const int pairs = HEADS * VALUE / 2, most = (pairs + THREADS - 1) / THREADS, group = most < 8 ? most : 8;
+    for (int base = 0; base < most; base += group) {
+        float2 sums[group];
+#pragma unroll
+        for (int i = 0; i < group; ++i) sums[i] = make_float2(0.0f, 0.0f);
+#pragma unroll 4
+        for (int s = 0; s < used; ++s) {
+#pragma unroll
+            for (int i = 0; i < group; ++i) {
+                int pair = threadIdx.x + (base + i) * THREADS, row = pair / (VALUE / 2);
+                if (row >= rows) continue;
+                float2 v = __ldcg((const float2*)(all + (s * HEADS + row) * (VALUE + 2)) + pair % (VALUE / 2));
+                float share = shares[row * used + s];
+                sums[i].x += share * v.x;
+                sums[i].y += share * v.y;
+            }
+        }
+#pragma unroll
+        for (int i = 0; i < group; ++i) {
+            int pair = threadIdx.x + (base + i) * THREADS, row = pair / (VALUE / 2), at = first_row + row;
+            if (row >= rows) continue;
+            u16* to = a.out + ((long long)first_token + at / a.group) * a.pitch + (kv_head * a.group + at % a.group) * VALUE + pair % (VALUE / 2) * 2;
+            split(sums[i].x, to, to + a.low);
+            split(sums[i].y, to + 1, to + a.low + 1);
+        }
     }
 }

@@ -18,7 +18,9 @@ struct Pairs {
 // The expert that this block's place among the active ones means; the last place is the shared block's.
 __device__ __forceinline__ int expert_at(const Pairs& p, int place) {
     if (p.shared && place == (int)gridDim.y - 1) return p.number;
-    return place < p.counts[0] ? p.active[place] : -1;
+    // Both are asked for at once.
+    int count = p.counts[0], expert = p.active[place];
+    return place < count ? expert : -1;
 }
 
 __device__ __forceinline__ int token_of(const Pairs& p, int pair) {
@@ -64,40 +66,44 @@ __device__ __forceinline__ void experts_up(const Pairs& p, const u16* x, int x_p
     }
 }
 
+// A block takes `each` times 16 rows, one after the other: finding an expert takes as long as reading some of them.
 template <int FORMAT, int TILES>
-__device__ __forceinline__ void experts_down(const Pairs& p, const u16* inner, int pitch, long long low, float* parts, int width) {
+__device__ __forceinline__ void experts_down(const Pairs& p, const u16* inner, int pitch, long long low, float* parts, int width, int each) {
     float* room = (float*)dynamic_memory;
-    int expert = expert_at(p, blockIdx.y), row = 16 * blockIdx.x;
+    int expert = expert_at(p, blockIdx.y), top = 16 * each * blockIdx.x;
     // The lists are older than the kernel before this one.
-    if (expert >= 0 && p.starts[expert] < p.starts[expert + 1]) {
-        const Matrix& mine = p.experts[expert].down;
-        fetch_rows(mine.codes, mine.pitch, row, mine.rows);
+    int begin = expert < 0 ? 0 : p.starts[expert], end = expert < 0 ? 0 : p.starts[expert + 1];
+    Matrix down = {};
+    if (begin < end) {
+        down = p.experts[expert].down;
+        for (int i = 0; i < each; ++i) fetch_rows(down.codes, down.pitch, top + 16 * i, down.rows);
     }
     after_previous();
-    if (expert < 0) return;
-    Matrix down = p.experts[expert].down;
     int warps = blockDim.x / 32, warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, from, to;
     share<FORMAT>(down.columns, warps, warp, from, to);
-    int end = p.starts[expert + 1], routed = p.n * p.chosen;
-    for (int first = p.starts[expert]; first < end; first += 8 * TILES) {
+    int routed = p.n * p.chosen;
+    for (int first = begin; first < end; first += 8 * TILES) {
         const u16* xs[TILES];
-        float sums[TILES][4];
 #pragma unroll
         for (int j = 0; j < TILES; ++j) {
             int at = first + 8 * j + g;
             xs[j] = at < end ? inner + (long long)p.order[at] * pitch : nullptr;
-            sums[j][0] = sums[j][1] = sums[j][2] = sums[j][3] = 0.0f;
         }
-        product<FORMAT, TILES>(down, row, from, to, xs, low, sums);
-        gather<TILES>(sums, room);
-        for (int entry = threadIdx.x; entry < 128 * TILES; entry += blockDim.x) {
-            int within = entry % 128 / 8, at = first + 8 * (entry / 128) + entry % 8;
-            if (at >= end || row + within >= down.rows) continue;
-            float sum = gathered<TILES>(room, warps, entry);
-            if (FORMAT == INT8) sum *= down.scales[row + within];
-            int pair = p.order[at], token = token_of(p, pair), part = pair < routed ? pair % p.chosen : p.chosen;
-            if (pair < routed) sum *= p.weights[pair];
-            parts[((long long)part * p.n + token) * width + row + within] = sum;
+        for (int row = top; row < min(top + 16 * each, down.rows); row += 16) {
+            float sums[TILES][4];
+#pragma unroll
+            for (int j = 0; j < TILES; ++j) sums[j][0] = sums[j][1] = sums[j][2] = sums[j][3] = 0.0f;
+            product<FORMAT, TILES>(down, row, from, to, xs, low, sums);
+            gather<TILES>(sums, room);
+            for (int entry = threadIdx.x; entry < 128 * TILES; entry += blockDim.x) {
+                int within = entry % 128 / 8, at = first + 8 * (entry / 128) + entry % 8;
+                if (at >= end || row + within >= down.rows) continue;
+                float sum = gathered<TILES>(room, warps, entry);
+                if (FORMAT == INT8) sum *= down.scales[row + within];
+                int pair = p.order[at], token = token_of(p, pair), part = pair < routed ? pair % p.chosen : p.chosen;
+                if (pair < routed) sum *= p.weights[pair];
+                parts[((long long)part * p.n + token) * width + row + within] = sum;
+            }
         }
     }
 }
@@ -108,24 +114,24 @@ __device__ __forceinline__ void experts_down(const Pairs& p, const u16* inner, i
         experts_up<FORMAT, TILES>(p, x, x_pitch, x_low, inner, pitch, low);                                                    \
     }                                                                                                                          \
     extern "C" __global__ void __launch_bounds__(256) experts_down_##NAME(Pairs p, const u16* inner, int pitch, long long low,  \
-                                                                          float* parts, int width) {                           \
-        experts_down<FORMAT, TILES>(p, inner, pitch, low, parts, width);                                                       \
+                                                                          float* parts, int width, int each) {                 \
+        experts_down<FORMAT, TILES>(p, inner, pitch, low, parts, width, each);                                                 \
     }
 FOR_EACH_KIND(EXPERTS)
 
 // ---- Many tokens ----
 //
-// A block of 8 warps takes a tile of 128 pairs by 128 rows of weights, 32 inner places at a time, four such steps under way. Warps
-// stand four by two: 32 pairs by 64 rows each. For `gate` and `up` the rows are 64 of each, the same ones, so that a warp has
+// A block of 8 warps takes a tile of 128 pairs by 256 rows of weights, 32 inner places at a time, four such steps under way. Warps
+// stand two by four: 64 pairs by 64 rows each. For `gate` and `up` the rows are 128 of each, the same ones, so that a warp has
 // both sides of its products. Weights are bfloat16, activations their high plane.
 
 #define STEP 32
 #define LINE (STEP + 8)
 #define STAGES 4
-#define TILE_NUMBERS (128 * LINE)
+#define STAGE ((128 + 256) * LINE)
 
 template <bool UP>
-__device__ __forceinline__ void grouped(const Pairs& p, const u16* x, int x_pitch, u16* inner, int pitch, long long low, float* parts, int width) {
+__device__ __forceinline__ void grouped(const Pairs& p, const u16* x, int x_pitch, u16* inner, int pitch, float* parts, int width) {
     after_previous();
     u16* room = (u16*)dynamic_memory;
     if ((int)blockIdx.x >= p.counts[1]) return;
@@ -133,38 +139,39 @@ __device__ __forceinline__ void grouped(const Pairs& p, const u16* x, int x_pitc
     if (expert == p.number && !p.shared) return;
     const Expert& block = p.experts[expert];
     const Matrix a_side = UP ? block.gate : block.down, b_side = UP ? block.up : block.down;
-    int row = (UP ? 64 : 128) * blockIdx.y, count = min(128, p.starts[expert + 1] - first);
+    int row = (UP ? 128 : 256) * blockIdx.y, count = min(128, p.starts[expert + 1] - first);
     if (row >= a_side.rows) return;
-    int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, high = warp / 2, side = warp % 2;
-    // Each thread copies two chunks of the activations and two of the weights a step.
-    const u16 *from_x[2], *from_w[2];
-    int there[2], place[2];
+    int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, high = warp / 4, side = warp % 4;
+    // Each thread copies two chunks of the activations and four of the weights a step.
+    const u16 *from_x[2], *from_w[4];
+    int there[2];
+    int line = threadIdx.x / 4, within = 8 * (threadIdx.x % 4), place = line * LINE + within;
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-        int chunk = threadIdx.x + 256 * i, line = chunk / 4, within = 8 * (chunk % 4);
-        int pair = p.order[first + min(line, count - 1)];
+        int pair = p.order[first + min(line + 64 * i, count - 1)];
         from_x[i] = x + (long long)(UP ? token_of(p, pair) : pair) * x_pitch + within;
-        there[i] = line < count ? 16 : 0;
-        const Matrix& m = line < 64 || !UP ? a_side : b_side;
-        int wanted = min(row + (UP ? line % 64 : line), m.rows - 1);
+        there[i] = line + 64 * i < count ? 16 : 0;
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        const Matrix& m = i < 2 || !UP ? a_side : b_side;
+        int wanted = min(row + line + 64 * (UP ? i % 2 : i), m.rows - 1);
         from_w[i] = (const u16*)(m.codes + (long long)wanted * m.pitch) + within;
-        place[i] = line * LINE + within;
     }
     int steps = (a_side.columns + STEP - 1) / STEP;
     auto load = [&](int step) {
         if (step < steps) {
-            u16* at = room + step % STAGES * 2 * TILE_NUMBERS;
+            u16* at = room + step % STAGES * STAGE + place;
 #pragma unroll
-            for (int i = 0; i < 2; ++i) {
-                copy16(at + place[i], from_x[i] + step * STEP, there[i]);
-                copy16(at + TILE_NUMBERS + place[i], from_w[i] + step * STEP, 16);
-            }
+            for (int i = 0; i < 2; ++i) copy16(at + 64 * i * LINE, from_x[i] + step * STEP, there[i]);
+#pragma unroll
+            for (int i = 0; i < 4; ++i) copy16(at + (128 + 64 * i) * LINE, from_w[i] + step * STEP, 16);
         }
         copies_end();
     };
-    float sums[2][8][4];
+    float sums[4][8][4];
 #pragma unroll
-    for (int i = 0; i < 2; ++i)
+    for (int i = 0; i < 4; ++i)
 #pragma unroll
         for (int j = 0; j < 8; ++j) sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
     for (int step = 0; step < STAGES - 1; ++step) load(step);
@@ -172,33 +179,35 @@ __device__ __forceinline__ void grouped(const Pairs& p, const u16* x, int x_pitc
         copies_wait<STAGES - 2>();
         __syncthreads();
         load(step + STAGES - 1);
-        const u16* tile = room + step % STAGES * 2 * TILE_NUMBERS;
-        const u16* weights = tile + TILE_NUMBERS;
+        const u16* tile = room + step % STAGES * STAGE;
+        const u16* weights = tile + 128 * LINE;
 #pragma unroll
         for (int k = 0; k < STEP; k += 16) {
-            u32 a[2][4];
+            u32 a[4][4];
 #pragma unroll
-            for (int i = 0; i < 2; ++i) tiles4(a[i], tile + (32 * high + 16 * i + lane % 16) * LINE + k + lane / 16 * 8);
+            for (int i = 0; i < 4; ++i) tiles4(a[i], tile + (64 * high + 16 * i + lane % 16) * LINE + k + lane / 16 * 8);
+            u32 b[4][4];
 #pragma unroll
             for (int j = 0; j < 4; ++j) {
                 // Of `gate` and `up` a warp takes 32 rows each.
-                int line = UP ? (j / 2) * 64 + 32 * side + 16 * (j % 2) : 64 * side + 16 * j;
-                u32 b[4];
-                tiles4(b, weights + (line + lane % 8 + lane / 16 * 8) * LINE + k + lane / 8 % 2 * 8);
-#pragma unroll
-                for (int i = 0; i < 2; ++i) {
-                    mma(sums[i][2 * j], a[i][0], a[i][1], a[i][2], a[i][3], b[0], b[1]);
-                    mma(sums[i][2 * j + 1], a[i][0], a[i][1], a[i][2], a[i][3], b[2], b[3]);
-                }
+                int from = UP ? (j / 2) * 128 + 32 * side + 16 * (j % 2) : 64 * side + 16 * j;
+                tiles4(b[j], weights + (from + lane % 8 + lane / 16 * 8) * LINE + k + lane / 8 % 2 * 8);
             }
+#pragma unroll
+            for (int j = 0; j < 4; ++j)
+#pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    mma(sums[i][2 * j], a[i][0], a[i][1], a[i][2], a[i][3], b[j][0], b[j][1]);
+                    mma(sums[i][2 * j + 1], a[i][0], a[i][1], a[i][2], a[i][3], b[j][2], b[j][3]);
+                }
         }
     }
     int routed = p.n * p.chosen;
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < 4; ++i) {
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-            int line = 32 * high + 16 * i + 8 * half + g;
+            int line = 64 * high + 16 * i + 8 * half + g;
             if (line >= count) continue;
             int pair = p.order[first + line];
             if (UP) {
@@ -223,11 +232,11 @@ __device__ __forceinline__ void grouped(const Pairs& p, const u16* x, int x_pitc
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256, 2) grouped_up(Pairs p, const u16* x, int x_pitch, u16* inner, int pitch, long long low) {
-    grouped<true>(p, x, x_pitch, inner, pitch, low, nullptr, 0);
+extern "C" __global__ void __launch_bounds__(256, 1) grouped_up(Pairs p, const u16* x, int x_pitch, u16* inner, int pitch) {
+    grouped<true>(p, x, x_pitch, inner, pitch, nullptr, 0);
 }
-extern "C" __global__ void __launch_bounds__(256, 2) grouped_down(Pairs p, const u16* inner, int pitch, float* parts, int width) {
-    grouped<false>(p, inner, pitch, nullptr, 0, 0, parts, width);
+extern "C" __global__ void __launch_bounds__(256, 1) grouped_down(Pairs p, const u16* inner, int pitch, float* parts, int width) {
+    grouped<false>(p, inner, pitch, nullptr, 0, parts, width);
 }
 
 // Rows `blockIdx.x` of matrix `blockIdx.z` of every expert as bfloat16, to where `to` says.

@@ -47,7 +47,7 @@ __device__ __forceinline__ void linear(const Matrix& m, const float* bias, const
 }
 
 #define LINEAR(NAME, FORMAT, TILES)                                                                                     \
-    extern "C" __global__ void __launch_bounds__(256) linear_##NAME(                                                    \
+    extern "C" __global__ void __launch_bounds__(512) linear_##NAME(                                                    \
         Matrix m, const float* bias, const u16* x, int x_pitch, long long x_low, float* out, int out_width, u16* planes, \
         int pitch, long long low, int n, int value, int each, int skip) {                                               \
         linear<FORMAT, TILES>(m, bias, x, x_pitch, x_low, out, out_width, planes, pitch, low, n, value, each, skip);     \

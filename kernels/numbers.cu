@@ -47,10 +47,11 @@ __device__ __forceinline__ void after_previous() {
 #endif
 }
 
-// Asks for 16 rows of weights, so that they are on their way while the kernel before this one ends.
+// Asks for 16 rows of weights, so that they are on their way while the kernel before this one ends. Kernels of more blocks
+// than run at once do better without: they are bound by the memory as it is.
 __device__ __forceinline__ void fetch_rows(const unsigned char* codes, long long pitch, int row, int rows) {
 #if __CUDA_ARCH__ >= 900
-    if (threadIdx.x < 16 && row + (int)threadIdx.x < rows)
+    if (threadIdx.x < 16 && row + (int)threadIdx.x < rows && gridDim.x * gridDim.y * gridDim.z <= 1024)
         asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(codes + (long long)(row + threadIdx.x) * pitch), "r"((u32)pitch));
 #endif
 }
@@ -80,7 +81,7 @@ template <int LEFT> __device__ __forceinline__ void copies_wait() { asm volatile
 // c[16 x 8] += a[16 x 16] · b[16 x 8]. Of lane `l`, g = l / 4 and t = l % 4: a holds rows g, g + 8 at inner places 2t, 2t + 1
 // and again at 2t + 8, 2t + 9; b the same places of column g; c rows g (0, 1) and g + 8 (2, 3) of columns 2t, 2t + 1.
 __device__ __forceinline__ void mma(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                  : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
@@ -324,6 +325,12 @@ template <int TILES> __device__ __forceinline__ float gathered(const float* room
     float sum = 0.0f;
     for (int warp = 0; warp < warps; ++warp) sum += room[warp * TILES * 128 + entry];
     return sum;
+}
+
+__device__ __forceinline__ float power_of_two(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
 }
 
 __device__ __forceinline__ float silu(float x) { return x / (1.0f + __expf(-x)); }

@@ -22,8 +22,10 @@ __device__ void choose(const Routing& r, const float* logits, int parts, long lo
     int lane = threadIdx.x % 32;
     float *scores = room, *selection = room + r.experts, *standing = selection + r.experts;
     float highest = -INFINITE;
+#pragma unroll 4
     for (int e = lane; e < r.experts; e += 32) {
         float logit = 0.0f;
+#pragma unroll 4
         for (int part = 0; part < parts; ++part) logit += __ldcg(logits + part * stride + e);
         scores[e] = logit;
         highest = fmaxf(highest, logit);
@@ -67,6 +69,7 @@ __device__ void choose(const Routing& r, const float* logits, int parts, long lo
     for (int j = 0; j < r.chosen; ++j) {
         float best = -INFINITE;
         int place = 0x7fffffff;
+#pragma unroll 4
         for (int e = lane; e < r.experts; e += 32)
             if (selection[e] > best) best = selection[e], place = e;
         for (int other = 16; other > 0; other >>= 1) {
@@ -99,6 +102,24 @@ __device__ void choose(const Routing& r, const float* logits, int parts, long lo
 
 // Sorts the pairs of the first `tokens` of `n` tokens by expert, a block. `room` holds 2 · experts + 2 numbers.
 __device__ void sort_pairs(const int* chosen, int tokens, int n, int k, int experts, Lists lists, int* room) {
+    if (tokens == 1) {
+        // One token's experts are sorted already, and nobody asks for those it does not go to.
+        int j = threadIdx.x;
+        if (j < k) {
+            int e = __ldcg(chosen + j);
+            lists.active[j] = e, lists.order[j] = j;
+            lists.starts[e] = j, lists.starts[e + 1] = j + 1;
+            lists.tiles[2 * j] = e, lists.tiles[2 * j + 1] = j;
+            lists.load[e] += 1;
+        }
+        __syncthreads();
+        if (j == 0) {
+            lists.order[k] = n * k, lists.starts[experts] = k, lists.starts[experts + 1] = k + 1;
+            lists.tiles[2 * k] = experts, lists.tiles[2 * k + 1] = k;
+            lists.counts[0] = k, lists.counts[1] = k + 1;
+        }
+        return;
+    }
     int *count = room, *cursor = room + experts + 1;
     for (int e = threadIdx.x; e <= experts; e += blockDim.x) count[e] = e == experts ? tokens : 0;
     __syncthreads();
@@ -143,7 +164,7 @@ __device__ __forceinline__ void route(const Matrix& high, const u8* low_codes, c
     float* room = (float*)dynamic_memory;
     int warps = blockDim.x / 32, warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, row = 16 * blockIdx.x;
     fetch_rows(high.codes, high.pitch, row, high.rows);
-    fetch_rows(low_codes, high.pitch, row, high.rows);
+    if (low_codes) fetch_rows(low_codes, high.pitch, row, high.rows);
     after_previous();
     int token = 8 * TILES * blockIdx.z;
     const u16 *xs[TILES];
@@ -157,9 +178,11 @@ __device__ __forceinline__ void route(const Matrix& high, const u8* low_codes, c
     int from, to;
     share<BF16>(high.columns, warps * gridDim.y, blockIdx.y * warps + warp, from, to);
     product<BF16, TILES>(high, row, from, to, xs, x_low, sums);
-    Matrix low = high;
-    low.codes = low_codes;
-    product<BF16, TILES>(low, row, from, to, xs, x_low, sums);
+    if (low_codes) {
+        Matrix low = high;
+        low.codes = low_codes;
+        product<BF16, TILES>(low, row, from, to, xs, x_low, sums);
+    }
     gather<TILES>(sums, room);
     float* out = logits + (long long)blockIdx.y * n * r.experts;
     for (int entry = threadIdx.x; entry < 128 * TILES; entry += blockDim.x) {

@@ -70,8 +70,8 @@ impl Decode {
         let batches = self.batch.iter().map(|batch| *batch.max(&1)).collect();
         let bench = DecodeBench { context: self.context, batches, prompt: self.prompt, time, options };
         let figures = match &self.model {
-            Some(folder) => bench.checkpoint(folder),
-            None => bench.random(&self.shape, &self.format),
+            Some(folder) if !self.random_weights => bench.checkpoint(folder),
+            _ => bench.random(&self.shape, &self.format),
         };
         Ok(figures?)
     }

@@ -170,7 +170,6 @@ fn int(number: usize) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "given to map_err")]
 fn device_failed(error: DriverError) -> ForwardError {
     ForwardError::Device(error.to_string())
 }

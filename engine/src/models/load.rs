@@ -60,7 +60,7 @@ pub fn lack() -> Option<String> {
 /// The machine that a model is built for.
 pub(crate) enum Machine {
     /// The processor.
-    Cpu(Cpu),
+    Cpu(Box<Cpu>),
     /// A GPU.
     Cuda(Box<Cuda>),
 }
@@ -71,7 +71,7 @@ impl Machine {
     /// # Errors
     /// [`BuildError::Machine`] where a GPU was asked for and can not be used.
     pub(crate) fn find(options: LoadOptions) -> Result<Self, BuildError> {
-        let cpu = || Self::Cpu(Cpu::new(threads(options), options.rounding));
+        let cpu = || Self::Cpu(Box::new(Cpu::new(threads(options), options.rounding)));
         if options.device == Device::Cpu {
             return Ok(cpu());
         }
@@ -159,7 +159,7 @@ pub(crate) fn build_on(
     weights: &dyn Weights,
 ) -> Result<Box<dyn CausalModel>, BuildError> {
     match machine {
-        Machine::Cpu(cpu) => open(cpu, config, weights),
+        Machine::Cpu(cpu) => open(*cpu, config, weights),
         Machine::Cuda(gpu) => open(*gpu, config, weights),
     }
 }

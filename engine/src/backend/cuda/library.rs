@@ -132,7 +132,7 @@ pub(super) fn compile(name: &str, source: &str, options: &[String], architecture
     let mut all = vec![format!("--gpu-architecture={architecture}"), "--std=c++17".to_owned()];
     all.extend_from_slice(options);
     // SAFETY: the program was just made, is not freed before the end of this block, and the buffer is as long as NVRTC says.
-    let compiled = unsafe {
+    unsafe {
         let compiled = result::compile_program(program, &all);
         let image = match compiled {
             Err(error) => {
@@ -156,8 +156,7 @@ pub(super) fn compile(name: &str, source: &str, options: &[String], architecture
         // A program that can not be freed costs memory and nothing else.
         let _ = result::destroy_program(program);
         image
-    };
-    compiled
+    }
 }
 
 #[cfg(test)]

@@ -11,13 +11,13 @@ use crate::backend::Adapter;
 use crate::models::causal::ForwardError;
 
 /// Tokens up to which weights are read by our own kernels: beyond, the library's products are faster.
-const FEW: usize = 32;
+const FEW: usize = 8;
 /// Threads of a block that share the inner places of 16 rows.
 pub(super) const SHARING: usize = 256;
 
-/// Bytes of shared memory in which `SHARING` threads bring together tiles of eight tokens.
-pub(super) fn gathering(tiles: usize) -> usize {
-    SHARING / 32 * tiles * 128 * size_of::<f32>()
+/// Bytes of shared memory in which `threads` bring together tiles of eight tokens.
+pub(super) fn gathering(threads: usize, tiles: usize) -> usize {
+    threads / 32 * tiles * 128 * size_of::<f32>()
 }
 
 /// Tiles of eight tokens that a kernel takes at once.
@@ -166,7 +166,9 @@ impl Cuda {
         let tiles = tiles(n);
         let kernel = self.kernel_for("linear", matrix.kind, tiles)?;
         let rows = if heads.value == 0 { matrix.rows.div_ceil(16) } else { heads.heads * heads.value.div_ceil(16) };
-        let shape = Shape { blocks: (rows, n.div_ceil(8 * tiles), 1), threads: SHARING, shared: gathering(tiles) };
+        // Where there are few rows, more threads share each.
+        let threads = if rows * n.div_ceil(8 * tiles) < 2 * self.processors { 2 * SHARING } else { SHARING };
+        let shape = Shape { blocks: (rows, n.div_ceil(8 * tiles), 1), threads, shared: gathering(threads, tiles) };
         launch!(
             self,
             kernel,

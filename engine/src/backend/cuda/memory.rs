@@ -252,7 +252,7 @@ impl Cuda {
     }
 
     /// A matrix of `f32` in two planes: what it is as bfloat16, and what that leaves.
-    pub(super) fn upload_exactly(&self, stored: &Stored) -> Result<(Matrix, CudaSlice<u8>), ForwardError> {
+    pub(super) fn upload_exactly(&self, stored: &Stored) -> Result<(Matrix, Option<CudaSlice<u8>>), ForwardError> {
         let pitch = Kind::Bf16.pitch(stored.columns);
         let (mut high, mut low) = (vec![0u8; stored.rows * pitch], vec![0u8; stored.rows * pitch]);
         let mut line = vec![0.0; stored.columns];
@@ -267,7 +267,7 @@ impl Cuda {
             }
         }
         let codes = self.copied(&high)?;
-        let low = self.copied(&low)?;
+        let low = if low.iter().any(|byte| *byte & 0x7f != 0) { Some(self.copied(&low)?) } else { None };
         self.stream.synchronize().map_err(device_failed)?;
         let (kind, rows, columns) = (Kind::Bf16, stored.rows, stored.columns);
         Ok((Matrix { kind, rows, columns, pitch, codes, scales: None, zeros: None, bias: None }, low))

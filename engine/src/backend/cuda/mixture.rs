@@ -14,19 +14,23 @@ use crate::models::causal::ForwardError;
 use crate::weights::Stored;
 
 /// Tokens up to which one block chooses for all of them.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 8;
+/// Tokens that lists have room for at least, so that steps of few tokens find them where they were.
+const ROOM: usize = 32;
+/// Times 16 rows of `down` that a block takes.
+const EACH: usize = 2;
 /// Tokens up to which experts' weights are read by blocks of 16 rows; beyond, tokens are many enough for large tiles.
 const FEW: usize = 128;
 /// Pairs of a large tile.
 const TILE: usize = 128;
-/// Bytes of shared memory of the kernels with large tiles: four steps of two tiles of 128 lines of 40 numbers.
-const LARGE: usize = 4 * 2 * 128 * 40 * 2;
+/// Bytes of shared memory of the kernels with large tiles: four steps of 128 and 256 lines of 40 numbers.
+const LARGE: usize = 4 * (128 + 256) * 40 * 2;
 
 /// A router.
 pub(crate) struct Router {
     matrix: Matrix,
-    /// What the matrix leaves.
-    low: CudaSlice<u8>,
+    /// What the matrix leaves; nothing where its numbers have 8 bits of fraction, as those of most checkpoints.
+    low: Option<CudaSlice<u8>>,
     bias: Option<CudaSlice<f32>>,
     rule: Routing,
     /// Tokens that each expert ever got.
@@ -157,9 +161,9 @@ impl Cuda {
         let (n, rule) = (step.n, &router.rule);
         let (k, experts) = (rule.chosen, rule.experts);
         choices.k = k;
-        let chosen = self.room(&mut choices.chosen, n.max(AT_ONCE) * k)?;
-        let weights = self.room(&mut choices.weights, n.max(AT_ONCE) * k)?;
-        let lists = self.lists(&mut choices.lists, n.max(AT_ONCE), k, experts, self.at(&router.load))?;
+        let chosen = self.room(&mut choices.chosen, n.max(ROOM) * k)?;
+        let weights = self.room(&mut choices.weights, n.max(ROOM) * k)?;
+        let lists = self.lists(&mut choices.lists, n.max(ROOM), k, experts, self.at(&router.load))?;
         let argument = RoutingArgument {
             experts: int(experts),
             chosen: int(k),
@@ -174,20 +178,20 @@ impl Cuda {
         let parts = if finish { 4 } else { 1 };
         let tiles = if n <= 8 { 1 } else { 4 };
         let mut work = self.work.borrow_mut();
-        let scores = self.room(&mut work.scores, parts * n.max(AT_ONCE) * experts)?;
+        let scores = self.room(&mut work.scores, parts * n.max(ROOM) * experts)?;
         let counter = self.room(&mut work.counters, 1 << 12)?;
         let (planes, bias) = (self.planes(x), router.bias.as_ref().map_or(0, |bias| self.at(bias)));
         let count = self.addresses(step).count;
         let choosing = SHARING / 32 * (2 * experts + rule.groups.0) * size_of::<f32>();
         let sorting = (2 * experts + 2) * size_of::<i32>();
         let blocks = (experts.div_ceil(16), parts, n.div_ceil(8 * tiles));
-        let shape = Shape { blocks, threads: SHARING, shared: gathering(tiles).max(choosing).max(sorting) };
+        let shape = Shape { blocks, threads: SHARING, shared: gathering(SHARING, tiles).max(choosing).max(sorting) };
         launch!(
             self,
             self.kernel(&format!("route_{tiles}"))?,
             shape,
             self.argument(&router.matrix),
-            self.at(&router.low),
+            router.low.as_ref().map_or(0, |low| self.at(low)),
             planes.at,
             planes.pitch,
             planes.low,
@@ -242,7 +246,7 @@ impl Cuda {
             }
             None => {
                 let mut work = self.work.borrow_mut();
-                let lists = self.lists(&mut work.lists, n.max(AT_ONCE), 0, 0, 0)?;
+                let lists = self.lists(&mut work.lists, n.max(ROOM), 0, 0, 0)?;
                 let shape = Shape { blocks: (1, 1, 1), threads: 256, shared: 64 };
                 let count = self.addresses(step).count;
                 launch!(self, self.kernel("sort")?, shape, 0u64, count, int(n), 0i32, 0i32, lists)?;
@@ -265,8 +269,8 @@ impl Cuda {
         let all = n * (k + 1);
         let (inner_at, parts) = {
             let mut work = self.work.borrow_mut();
-            let inner = self.room(&mut work.inner, 2 * all.max(AT_ONCE * (k + 1)) * pitch + 64)?;
-            (inner, self.room(&mut work.parts, (k + 1) * n.max(AT_ONCE) * out.width)?)
+            let inner = self.room(&mut work.inner, 2 * all.max(ROOM * (k + 1)) * pitch + 64)?;
+            (inner, self.room(&mut work.parts, (k + 1) * n.max(ROOM) * out.width)?)
         };
         let low = i64::try_from(all * pitch).unwrap_or(i64::MAX);
         let planes = self.planes(x);
@@ -278,8 +282,8 @@ impl Cuda {
             let most = n * k / TILE + n.div_ceil(TILE) + experts.len();
             let shape = |rows: usize| Shape { blocks: (most, rows, 1), threads: 256, shared: LARGE };
             let (up, down) = (self.kernel("grouped_up")?, self.kernel("grouped_down")?);
-            launch!(self, up, shape(inner.div_ceil(64)), pairs, planes.at, planes.pitch, inner_at, int(pitch), low)?;
-            let shape = shape(out.width.div_ceil(128));
+            launch!(self, up, shape(inner.div_ceil(128)), pairs, planes.at, planes.pitch, inner_at, int(pitch))?;
+            let shape = shape(out.width.div_ceil(256));
             return launch!(self, down, shape, pairs, inner_at, int(pitch), parts, int(out.width));
         }
         let tiles = tiles(n).min(2);
@@ -297,16 +301,22 @@ impl Cuda {
         for &((kind, _), places, with_shared) in &runs {
             pairs.shared = i32::from(with_shared);
             let kernel = self.kernel_for("experts_up", kind, tiles)?;
-            let shape =
-                Shape { blocks: (inner.div_ceil(16), places, 1), threads: SHARING, shared: 2 * gathering(tiles) };
+            let shape = Shape {
+                blocks: (inner.div_ceil(16), places, 1),
+                threads: SHARING,
+                shared: 2 * gathering(SHARING, tiles),
+            };
             launch!(self, kernel, shape, pairs, planes.at, planes.pitch, planes.low, inner_at, int(pitch), low)?;
         }
         for ((_, kind), places, with_shared) in runs {
             pairs.shared = i32::from(with_shared);
             let kernel = self.kernel_for("experts_down", kind, tiles)?;
-            let shape =
-                Shape { blocks: (out.width.div_ceil(16), places, 1), threads: SHARING, shared: gathering(tiles) };
-            launch!(self, kernel, shape, pairs, inner_at, int(pitch), low, parts, int(out.width))?;
+            let shape = Shape {
+                blocks: (out.width.div_ceil(16 * EACH), places, 1),
+                threads: SHARING,
+                shared: gathering(SHARING, tiles),
+            };
+            launch!(self, kernel, shape, pairs, inner_at, int(pitch), low, parts, int(out.width), int(EACH))?;
         }
         Ok(())
     }

@@ -64,8 +64,15 @@ pub(crate) struct Step {
     pub(super) angles: Option<CudaSlice<f32>>,
     frequencies: Option<(Vec<f32>, CudaSlice<f32>)>,
     pub(super) neighbours: i32,
-    /// For each way of cutting rows: rows of a block, heads that share keys, and the list.
-    tasks: RefCell<Vec<(usize, usize, usize, CudaSlice<i32>)>>,
+    tasks: RefCell<Vec<Tasks>>,
+}
+
+/// Sequences and first rows of attention's blocks, for one way of cutting rows.
+struct Tasks {
+    /// Rows of a block, and heads that share keys.
+    way: (usize, usize),
+    count: usize,
+    list: CudaSlice<i32>,
 }
 
 /// Where the parts of a batch lie in its memory, counted in numbers. The first number is that of the real tokens.
@@ -217,8 +224,8 @@ impl Cuda {
     /// Sequences and first rows of the blocks that attention is cut into, and how many there are.
     pub(super) fn tasks(&self, step: &Step, rows: usize, group: usize) -> Result<(Pointer, usize), ForwardError> {
         let mut known = step.tasks.borrow_mut();
-        if let Some((.., count, list)) = known.iter().find(|(r, g, ..)| (*r, *g) == (rows, group)) {
-            return Ok((self.at(list), *count));
+        if let Some(tasks) = known.iter().find(|tasks| tasks.way == (rows, group)) {
+            return Ok((self.at(&tasks.list), tasks.count));
         }
         let mut list = Vec::new();
         for (number, sequence) in step.batch.sequences.iter().enumerate() {
@@ -230,7 +237,7 @@ impl Cuda {
         // The list may go once it was read.
         self.stream.synchronize().map_err(device_failed)?;
         let at = self.at(&copy);
-        known.push((rows, group, count, copy));
+        known.push(Tasks { way: (rows, group), count, list: copy });
         Ok((at, count))
     }
 

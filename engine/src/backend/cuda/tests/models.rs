@@ -166,3 +166,23 @@ fn the_shipped_generator_writes_as_on_the_processor() {
     println!("shipped generator: within {worst:.1e} of the size of logits");
     assert!(worst < 5e-2, "{worst}");
 }
+
+/// Figures rather than a test: `CANDOR_BENCH="SHAPE FORMAT CONTEXT BATCHES PROMPT SECONDS"`, with `--ignored --nocapture`, prints
+/// what `candor bench decode --random-weights` prints, where only this program was brought to the machine.
+#[test]
+#[ignore = "takes figures"]
+fn figures_of_this_machine() {
+    let asked = std::env::var("CANDOR_BENCH").unwrap();
+    let parts: Vec<&str> = asked.split(' ').collect();
+    let [shape, format, context, batches, prompt, seconds] = parts[..] else { panic!("six values: {asked}") };
+    let bench = crate::models::bench::DecodeBench {
+        context: context.parse().unwrap(),
+        batches: batches.split(',').map(|batch| batch.parse().unwrap()).collect(),
+        prompt: prompt.parse().unwrap(),
+        time: std::time::Duration::from_secs_f64(seconds.parse().unwrap()),
+        options: LoadOptions { device: Device::Cuda, ..LoadOptions::default() },
+    };
+    for figures in bench.random(shape, format).unwrap() {
+        println!("{}", serde_json::to_string(&figures).unwrap());
+    }
+}
