@@ -38,6 +38,8 @@ pub struct Config {
     pub mail_from: String,
     /// Months for which decided applications are kept before they are erased (`CANDOR_RETENTION_MONTHS`).
     pub retention_months: u32,
+    /// Minutes after which a silent customer is asked once more; 0 means never (`CANDOR_REMINDER_MINUTES`).
+    pub reminder_minutes: u32,
     /// The consumer reporting agency whose score callers give as `credit_risk_score`: name, address and toll-free number as
     /// letters print them (`CANDOR_CREDIT_BUREAU`).
     pub credit_bureau: Option<String>,
@@ -69,6 +71,7 @@ impl Default for Config {
             smtp_url: None,
             mail_from: "letters@harbour.example".to_owned(),
             retention_months: 25,
+            reminder_minutes: 3,
             credit_bureau: None,
             credit_bureau_range: None,
             api_requests_per_minute: 600,
@@ -159,6 +162,12 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// How long a customer may be silent before being asked once more; `None`: for ever.
+    #[must_use]
+    pub fn reminder(&self) -> Option<chrono::TimeDelta> {
+        (self.reminder_minutes > 0).then(|| chrono::TimeDelta::minutes(i64::from(self.reminder_minutes)))
+    }
+
     /// Reads `file` (or `candor.toml` where it exists), then the environment.
     ///
     /// # Errors
@@ -203,6 +212,9 @@ impl Config {
         }
         if let Some(value) = variable("CANDOR_RETENTION_MONTHS") {
             self.retention_months = parsed("CANDOR_RETENTION_MONTHS", &value, "a number of months")?;
+        }
+        if let Some(value) = variable("CANDOR_REMINDER_MINUTES") {
+            self.reminder_minutes = parsed("CANDOR_REMINDER_MINUTES", &value, "a number of minutes")?;
         }
         if let Some(value) = variable("CANDOR_LOG_JSON") {
             self.log_json = parsed("CANDOR_LOG_JSON", &value, "true or false")?;

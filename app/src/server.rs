@@ -139,7 +139,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
 pub fn handlers() -> Handlers {
     Handlers::default()
         .with(crate::conversations::AnswerLater)
-        .with(crate::conversations::Summarise)
+        .with(crate::conversations::silence::Remind)
         .with(crate::webhooks::Deliver::default())
         .with(crate::applications::letters::MailLetter)
         .with(crate::applications::retention::EraseApplications)

@@ -1,6 +1,7 @@
 // A customer is helped: with a script, without one, and by a person.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { choose, lastWords, say } from "./chat.mjs";
 import { signIn, startChromium, startProgram, visitor } from "./program.mjs";
 
 let program, chromium;
@@ -9,30 +10,6 @@ after(async () => {
   await chromium?.close();
   await program?.stop();
 });
-
-const messages = (page) => page.locator("[data-log] > li[data-seq]");
-const lastWords = (page) => messages(page).last();
-
-/** Writes a message and waits for the answer that follows it. */
-async function say(page, words) {
-  const before = await messages(page).count();
-  await page.getByLabel("Your message").fill(words);
-  await page.getByRole("button", { name: "Send", exact: true }).click();
-  await page.waitForFunction((count) => {
-    const shown = [...document.querySelectorAll("[data-log] > li[data-seq]")];
-    return shown.length >= count + 2 && shown.at(-1).dataset.author !== "customer";
-  }, before);
-}
-
-/** Presses a button that the last message offers. */
-async function choose(page, name) {
-  const before = await messages(page).count();
-  await page.locator(".choices").getByRole("button", { name }).first().click();
-  await page.waitForFunction((count) => {
-    const shown = [...document.querySelectorAll("[data-log] > li[data-seq]")];
-    return shown.length >= count + 2 && shown.at(-1).dataset.author !== "customer";
-  }, before);
-}
 
 /** Answers who one is, in whichever order it is asked. */
 async function identify(page) {

@@ -36,19 +36,7 @@ const AT_ONCE: i64 = 500;
 /// # Errors
 /// When the database fails.
 pub async fn schedule(db: &PgPool) -> Result<()> {
-    let mut transaction = db.begin().await?;
-    sqlx::query!("select pg_advisory_xact_lock(7241003)").execute(&mut *transaction).await?;
-    let waits = sqlx::query_scalar!(
-        r#"select exists (select from jobs where kind = $1 and finished_at is null and failed_at is null) as "waits!""#,
-        JOB,
-    )
-    .fetch_one(&mut *transaction)
-    .await?;
-    if !waits {
-        jobs::enqueue(&mut transaction, JOB, &json!({}), Utc::now()).await?;
-    }
-    transaction.commit().await?;
-    Ok(())
+    jobs::enqueue_once(db, JOB).await
 }
 
 /// Erases what was kept long enough, and comes back later.

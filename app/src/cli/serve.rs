@@ -84,6 +84,7 @@ impl Serve {
             }
         }
         crate::applications::retention::schedule(&app.db).await?;
+        crate::conversations::silence::schedule(&app.db).await?;
         let worker = jobs::start(app.clone(), handlers());
         let flows = app.config.engine.flows.is_some().then(|| tokio::spawn(follow_flows(app.engine.clone())));
         let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);

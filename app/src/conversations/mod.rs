@@ -9,6 +9,7 @@ mod conversation;
 pub mod desk;
 pub mod erasure;
 mod message;
+pub mod silence;
 pub mod store;
 mod summary;
 mod turn;

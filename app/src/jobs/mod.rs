@@ -10,5 +10,5 @@ mod queue;
 mod worker;
 
 pub use handler::{Failure, Handler, Handlers, Job, Retry};
-pub use queue::{Waiting, enqueue, waiting};
+pub use queue::{Waiting, enqueue, enqueue_once, waiting};
 pub use worker::{Worker, start};

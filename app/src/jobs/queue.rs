@@ -31,6 +31,26 @@ pub async fn enqueue(connection: &mut PgConnection, kind: &str, payload: &Value,
     Ok(job.id)
 }
 
+/// Puts a job that repeats itself into the queue unless it waits there already: once for all replicas.
+///
+/// # Errors
+/// When the database fails.
+pub async fn enqueue_once(db: &PgPool, kind: &str) -> Result<()> {
+    let mut transaction = db.begin().await?;
+    sqlx::query!("select pg_advisory_xact_lock(7241003)").execute(&mut *transaction).await?;
+    let waits = sqlx::query_scalar!(
+        r#"select exists (select from jobs where kind = $1 and finished_at is null and failed_at is null) as "waits!""#,
+        kind,
+    )
+    .fetch_one(&mut *transaction)
+    .await?;
+    if !waits {
+        enqueue(&mut transaction, kind, &Value::Object(serde_json::Map::new()), Utc::now()).await?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
 /// Takes a job of one of `kinds` that is due, and leases it for `lease`.
 pub(super) async fn take(db: &PgPool, kinds: &[String], lease: Duration) -> Result<Option<Job>> {
     let row = sqlx::query!(

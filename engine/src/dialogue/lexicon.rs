@@ -731,28 +731,28 @@ pub(super) fn asks_generally(text: &str) -> bool {
         "what documents",
         "what should i do",
     ];
-    const OWN: &[&str] = &[
-        "my",
-        "mine",
-        "i've",
-        "i'm",
-        "yesterday",
-        "today",
-        "sent",
-        "made",
-        "lost",
-        "stolen",
-        "status",
-        "please",
-        "it's",
-        "ordered",
-    ];
     let words = words(text);
-    let own = words
-        .iter()
-        .any(|word| OWN.contains(&word.text.as_str()) || word.text.contains(|c: char| c.is_ascii_digit() || c == '@'));
+    let own = is_own(&words) || words.iter().any(|word| ["lost", "stolen", "status"].contains(&word.text.as_str()));
     let after_lead = words.iter().position(|word| QUESTION.contains(&word.text.as_str())).unwrap_or(0);
     !own && begins(words.get(after_lead..).unwrap_or_default(), GENERAL).is_some()
+}
+
+/// Whether the text is a question that speaks of nothing of the customer's own ("why would a payment be declined").
+pub(super) fn asks_impersonally(text: &str) -> bool {
+    // Asked like this, one's own card or transfer is meant.
+    const OF_ONE: &[&str] =
+        &["where is", "where's", "when will", "when does", "when is", "has the", "is the", "status"];
+    let words = words(text);
+    is_question(text) && !is_own(&words) && !requests(text) && !any(&words, OF_ONE)
+}
+
+/// Whether the words speak of something of the customer's own: a record, or what happened.
+fn is_own(words: &[Word]) -> bool {
+    const OWN: &[&str] =
+        &["my", "mine", "i've", "i'm", "yesterday", "today", "sent", "made", "please", "it's", "ordered"];
+    words
+        .iter()
+        .any(|word| OWN.contains(&word.text.as_str()) || word.text.contains(|c: char| c.is_ascii_digit() || c == '@'))
 }
 
 /// Whether the text begins as a request: "I want", "can you", "please".

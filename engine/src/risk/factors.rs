@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
+use super::application::Value;
+
 /// What kind of values a factor takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -91,6 +93,21 @@ pub struct Leeway {
     pub step: Option<f64>,
 }
 
+/// Of which values a factor's reason is true. Said of any other it would be a false statement to the customer.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Said {
+    /// Of numbers from here on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_least: Option<f64>,
+    /// Of numbers up to here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_most: Option<f64>,
+    /// Also where the value is not known: "or we could not confirm it".
+    #[serde(default)]
+    pub unknown: bool,
+}
+
 /// One factor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -129,6 +146,9 @@ pub struct Factor {
     pub code: String,
     /// The reason in a customer's words.
     pub reason: String,
+    /// Of which values the reason is true; of every known one where nothing stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<Said>,
     /// The categories in plain words, `code = "words"`.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub categories: std::collections::BTreeMap<String, String>,
@@ -139,6 +159,31 @@ fn input() -> Role {
 }
 
 impl Factor {
+    /// Code and text of the reason that this factor is, with this value. Where the factor's own reason would not be true of
+    /// it, another code says what is: `-U` that the value was not known, `-O` that another value raised the score
+    /// (12 CFR 1002.9(b)(2) asks for the reasons that were used, and for no others).
+    pub fn reason_for(&self, value: Option<&Value>, in_words: &str) -> (String, String) {
+        let said = self.said.unwrap_or_default();
+        let label = &self.label;
+        let fits = match value {
+            None => said.unknown,
+            Some(Value::Text(_)) => true,
+            Some(Value::Number(number)) => {
+                said.at_least.is_none_or(|least| *number >= least) && said.at_most.is_none_or(|most| *number <= most)
+            }
+        };
+        match value {
+            _ if fits => (self.code.clone(), self.reason.clone()),
+            None => {
+                (format!("{}-U", self.code), format!("We assessed your application without knowing this: {label}."))
+            }
+            Some(_) => (
+                format!("{}-O", self.code),
+                format!("{label}: {in_words}. Together with the rest of your application this is unusual."),
+            ),
+        }
+    }
+
     /// A factor of a bank's own data that the catalogue does not know.
     pub fn unlisted(name: &str, kind: Kind) -> Factor {
         let words = name.replace(['_', '-', '.'], " ");
@@ -156,6 +201,7 @@ impl Factor {
             monotone: Monotone::Free,
             code: format!("X-{}", name.to_uppercase()),
             reason: format!("What you told us, or what we found, about: {words}."),
+            said: None,
             categories: std::collections::BTreeMap::new(),
         }
     }
@@ -312,5 +358,21 @@ mod tests {
         assert_eq!(range("income", 10_000.0, 68_500.0), "€10,000 to €68,500");
         assert_eq!(range("email_is_free", 0.0, 1.0), "no or yes");
         assert_eq!(range("velocity_6h", 3.0, 3.0), "3 an hour");
+    }
+
+    #[test]
+    fn a_reason_is_only_said_of_values_that_it_is_true_of() {
+        let catalogue = Catalogue::shipped();
+        let abroad = catalogue.factors().iter().find(|factor| factor.name == "foreign_request").unwrap();
+        assert_eq!(abroad.reason_for(Some(&Value::Number(1.0)), "yes"), ("SES-2".into(), abroad.reason.clone()));
+        let (code, text) = abroad.reason_for(None, "not given");
+        assert_eq!(code, "SES-2-U");
+        assert!(text.contains("without knowing this: Request from abroad"), "{text}");
+        let (code, text) = abroad.reason_for(Some(&Value::Number(0.0)), "no");
+        assert_eq!(code, "SES-2-O");
+        assert!(text.starts_with("Request from abroad: no."), "{text}");
+        // "Or we could not confirm it" holds of what is not known.
+        let address = catalogue.factors().iter().find(|factor| factor.name == "prev_address_months_count").unwrap();
+        assert_eq!(address.reason_for(None, "not given").0, "ADR-1");
     }
 }

@@ -261,12 +261,15 @@ impl Model {
             .filter(|(_, attribution)| attribution.contribution >= policy.min_contribution)
             .filter(|(_, attribution)| attribution.contribution > 0.0)
             .take(policy.max_reasons)
-            .map(|(feature, attribution)| Reason {
-                code: feature.factor.code.clone(),
-                factor: feature.factor.name.clone(),
-                label: feature.factor.label.clone(),
-                text: feature.factor.reason.clone(),
-                contribution: attribution.contribution,
+            .map(|(feature, attribution)| {
+                let (code, text) = feature.factor.reason_for(attribution.raw.as_ref(), &attribution.value);
+                Reason {
+                    code,
+                    factor: feature.factor.name.clone(),
+                    label: feature.factor.label.clone(),
+                    text,
+                    contribution: attribution.contribution,
+                }
             })
             .collect();
         let missing = self

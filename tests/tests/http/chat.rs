@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use candor::accounts::Role;
-use candor::conversations::{Author, NewMessage, Status, store};
+use candor::conversations::{Author, NewMessage, Status, silence, store};
 use candor_tests::{Browser, TestApp};
+use chrono::TimeDelta;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -397,4 +398,45 @@ async fn who_was_silent_for_long_is_identified_again() {
     sqlx::query("update messages set created_at = created_at - interval '40 minutes'").execute(&app.db).await.unwrap();
     let later = say(&browser, &[("text", "Balance of the accounts"), ("choice", "start:balance")]).await;
     assert!(!words(&later).contains("2,530.17"), "{later}");
+}
+
+#[tokio::test]
+async fn a_silent_customer_is_asked_twice_and_nothing_is_done_meanwhile() {
+    let app = candor_tests::spawn().await;
+    records::add(&app.db).await;
+    let browser = identified(&app).await;
+    let conversation = newest(&app).await;
+    let later = async |minutes: i32| {
+        sqlx::query("update conversations set last_message_at = now() - make_interval(mins => $2) where id = $1")
+            .bind(conversation)
+            .bind(minutes)
+            .execute(&app.db)
+            .await
+            .unwrap();
+        silence::remind_silent(&app.state, TimeDelta::minutes(3)).await.unwrap()
+    };
+    let said = async || store::messages_after(&app.db, conversation, 0).await.unwrap();
+    let before = said().await.len();
+    assert_eq!(later(2).await, 0, "two minutes are no silence");
+    assert_eq!(later(4).await, 1);
+    let reminded = said().await;
+    assert!(reminded[before].text.contains("still there"), "{}", reminded[before].text);
+    assert_eq!(reminded.last().unwrap().text, reminded[before - 1].text, "the question that waits comes again");
+    assert_eq!(later(4).await, 1);
+    assert!(said().await.last().unwrap().text.contains("leave everything as it is"));
+    assert_eq!(later(4).await, 0, "nobody is asked for ever");
+    assert_eq!(card(&app, "4821").await.0, "active");
+    // The question still waits, and is answered as if there had been no silence.
+    let answer = say(&browser, &[("text", "the one ending 4821")]).await;
+    assert!(words(&answer).contains("4821"), "{answer}");
+    // Whoever owes no answer is left alone.
+    let another = visitor(&app).await;
+    say(&another, &[("text", "what are your opening hours?")]).await;
+    let conversation = newest(&app).await;
+    sqlx::query("update conversations set last_message_at = now() - interval '5 minutes' where id = $1")
+        .bind(conversation)
+        .execute(&app.db)
+        .await
+        .unwrap();
+    assert_eq!(silence::remind_silent(&app.state, TimeDelta::minutes(3)).await.unwrap(), 0);
 }

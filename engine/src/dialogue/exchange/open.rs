@@ -56,6 +56,14 @@ impl<'m> Exchange<'m> {
             }
         }
         self.state.asked = None;
+        // Said about a flow's matter and not about the customer's own: what answers it well comes first, with the flow offered.
+        if let [(Wish::Flow(_), question)] = wishes.as_slice()
+            && lexicon::asks_impersonally(question)
+            && self.consult_well(question).await?
+        {
+            self.state.asked = Some(Asked::Else);
+            return Ok(());
+        }
         let mut started = false;
         let serves = wishes.iter().any(|(wish, _)| matches!(wish, Wish::Flow(_)));
         for (wish, words) in wishes {

@@ -185,6 +185,22 @@ impl<'m> Exchange<'m> {
         Ok(named && !lexicon::is_question(text) && self.correct(text).await?)
     }
 
+    /// Corrects the choice or record that the message before gave, if the words hold another one ("sorry, I meant it never
+    /// arrived"). Says whether they did.
+    pub(super) async fn correct_newest(&mut self, text: &str) -> Result<bool, BankError> {
+        let Some((flow, run)) = self.flow().zip(self.run()) else { return Ok(false) };
+        let newest = run.slots.values().map(|value| value.seq).max();
+        let given_before = |slot: &&Slot| {
+            (slot.kind.is_record() || matches!(slot.kind, SlotKind::Choice { .. }))
+                && !run.is_frozen(&slot.name)
+                && run.slots.get(&slot.name).is_some_and(|value| Some(value.seq) == newest)
+        };
+        match flow.slots.iter().find(given_before) {
+            Some(slot) => self.correct_slot(slot, &negated(text).0, false).await,
+            None => Ok(false),
+        }
+    }
+
     /// Corrects an earlier slot from the words, if they name one or hold another value for one. Says whether they did.
     pub(super) async fn correct(&mut self, text: &str) -> Result<bool, BankError> {
         let Some((flow, run)) = self.flow().zip(self.run().cloned()) else { return Ok(false) };

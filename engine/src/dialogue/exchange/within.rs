@@ -170,7 +170,10 @@ impl<'m> Exchange<'m> {
         if own_words && self.is_clearly_other(text).await? {
             return Ok(true);
         }
-        if own_words && lexicon::puts_right(text) && self.correct_named(text).await? {
+        if own_words
+            && lexicon::puts_right(text)
+            && (self.correct_named(text).await? || self.correct_newest(text).await?)
+        {
             return Ok(true);
         }
         let corrects = lexicon::corrects(text);

@@ -55,6 +55,8 @@ pub(super) struct Customer<'w> {
     leaves_at: usize,
     /// Confirmations of the plan's operations that were given or refused.
     confirmed: usize,
+    /// The last summary that was agreed to.
+    agreed_to: Option<String>,
     farewell: bool,
 }
 
@@ -76,6 +78,7 @@ impl<'w> Customer<'w> {
             answers: 0,
             leaves_at,
             confirmed: 0,
+            agreed_to: None,
             farewell: false,
         })
     }
@@ -104,7 +107,7 @@ impl<'w> Customer<'w> {
             "else" => self.leave(),
             "offer" => Some(self.offered(&choices)),
             "change" => self.choose_change(&choices),
-            "confirm" => Some(self.confirm(flow)),
+            "confirm" => Some(self.confirm(flow, question.map(Action::text).unwrap_or_default())),
             slot => self.answer(flow, slot, &choices),
         }
     }
@@ -158,7 +161,7 @@ impl<'w> Customer<'w> {
     }
 
     /// The summary is agreed to, or something in it changed first.
-    fn confirm(&mut self, flow: Option<&Flow>) -> Saying {
+    fn confirm(&mut self, flow: Option<&Flow>, question: &str) -> Saying {
         if let Some(saying) = self.aside(true) {
             return saying;
         }
@@ -169,8 +172,12 @@ impl<'w> Customer<'w> {
             return saying;
         }
         self.answers += 1;
-        let second = self.goal.flow == "block_card" && self.confirmed == 1;
-        self.confirmed += 1;
+        // The same question again: the yes to it was not understood.
+        if self.agreed_to.as_deref() != Some(question) {
+            self.agreed_to = Some(question.to_owned());
+            self.confirmed += 1;
+        }
+        let second = self.goal.flow == "block_card" && self.confirmed == 2;
         if second && !self.goal.replacement {
             return Saying::words(self.phrase("no", &[]));
         }
