@@ -89,6 +89,8 @@ pub struct EngineConfig {
     /// A folder with the dialogue's flows instead of the ones in the binary; read again when a file in it changes
     /// (`CANDOR_ENGINE_FLOWS`).
     pub flows: Option<PathBuf>,
+    /// A folder with the bank's own intents, as `candor train intents` writes it (`CANDOR_ENGINE_INTENTS`).
+    pub intents: Option<PathBuf>,
     /// The generative model: a checkpoint folder, or the address of a server that speaks the OpenAI protocol, up to and
     /// with `/v1` (`CANDOR_ENGINE_MODEL`).
     pub model: Option<String>,
@@ -111,6 +113,7 @@ impl Default for EngineConfig {
     fn default() -> Self {
         Self {
             flows: None,
+            intents: None,
             model: None,
             model_name: None,
             api_key: None,
@@ -261,6 +264,9 @@ impl Config {
         }
         if let Some(value) = variable("CANDOR_ENGINE_FLOWS") {
             self.engine.flows = Some(PathBuf::from(value));
+        }
+        if let Some(value) = variable("CANDOR_ENGINE_INTENTS") {
+            self.engine.intents = Some(PathBuf::from(value));
         }
         if let Some(value) = variable("CANDOR_BANK_NAME") {
             self.bank_name = value;

@@ -31,6 +31,8 @@ pub struct Options {
     pub weights: Option<PathBuf>,
     /// Folder with the dialogue's flows, read again when they change. `None` takes the flows compiled into the program.
     pub flows: Option<PathBuf>,
+    /// Folder with a bank's own intents, as [`training::intents`] writes it.
+    pub intents: Option<PathBuf>,
     /// Requests that may wait before [`understanding::Error::Overloaded`] is answered.
     pub queue_capacity: usize,
     /// Threads that one forward pass may use; 0 takes what the machine has.
@@ -41,7 +43,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { weights: None, flows: None, queue_capacity: 1024, threads: 0, precision: Precision::Int8 }
+        Self { weights: None, flows: None, intents: None, queue_capacity: 1024, threads: 0, precision: Precision::Int8 }
     }
 }
 
@@ -120,7 +122,8 @@ impl Engine {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             asked => asked,
         };
-        let reader = understanding::Reader::load(&encoder, (options.queue_capacity, threads), options.precision)?;
+        let (own, waiting) = (options.intents.as_deref(), options.queue_capacity);
+        let reader = understanding::Reader::load(&encoder, own, (waiting, threads), options.precision)?;
         Ok(Self { shared: Arc::new(Shared { reader, flows, risk }) })
     }
 

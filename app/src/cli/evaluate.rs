@@ -19,7 +19,7 @@ use crate::generation::{Remote, model_address};
 use crate::knowledge::{self, Question};
 
 use super::lines::{JsonLines, open};
-use super::understand::engine;
+use super::understand::{OwnIntents, engine};
 use super::{Failure, articles};
 
 /// Measure how often the models are right, on labelled data; figures as JSON.
@@ -28,9 +28,11 @@ pub(super) enum Evaluate {
     /// Intents. `accuracy` takes the most likely label of rows in scope; `accuracy_served` counts a rejection as an
     /// error.
     Intents {
-        /// The head to measure, for instance banking77, clinc150 or desk.
-        #[arg(long)]
-        head: String,
+        /// The head to measure, for instance banking77, clinc150 or desk; own with --adapter.
+        #[arg(long, required_unless_present = "adapter")]
+        head: Option<String>,
+        #[command(flatten)]
+        own: OwnIntents,
         /// Table with columns text and label; the label oos is out of scope. `-` is standard input.
         #[arg(long, value_name = "CSV")]
         data: PathBuf,
@@ -40,6 +42,8 @@ pub(super) enum Evaluate {
         /// Table with columns text and label (negative, neutral, positive). `-` is standard input.
         #[arg(long, value_name = "CSV")]
         data: PathBuf,
+        #[command(flatten)]
+        own: OwnIntents,
     },
     /// Whole conversations with a known end, each with a fresh bank in memory.
     Dialogue {
@@ -85,13 +89,13 @@ impl Evaluate {
         };
         let mut output = JsonLines::new();
         match self {
-            Self::Intents { head, data } => {
-                let rows = labelled(&data)?;
-                output.write(&runtime.block_on(evaluate_intents(&engine(config)?, &head, &rows))?)?;
+            Self::Intents { head, own, data } => {
+                let (rows, head) = (labelled(&data)?, head.unwrap_or_else(|| "own".to_owned()));
+                output.write(&runtime.block_on(evaluate_intents(&own.engine(config)?, &head, &rows))?)?;
             }
-            Self::Sentiment { data } => {
+            Self::Sentiment { data, own } => {
                 let rows = labelled(&data)?;
-                output.write(&runtime.block_on(evaluate_sentiment(&engine(config)?, &rows))?)?;
+                output.write(&runtime.block_on(evaluate_sentiment(&own.engine(config)?, &rows))?)?;
             }
             Self::Articles { questions } => {
                 let mut table = csv::Reader::from_reader(open(Some(&questions))?);
@@ -161,7 +165,7 @@ impl Evaluate {
 }
 
 /// Rows of a table with columns `text` and `label`; other columns are ignored.
-fn labelled(path: &Path) -> Result<Vec<Labelled>, Failure> {
+pub(super) fn labelled(path: &Path) -> Result<Vec<Labelled>, Failure> {
     let mut table = csv::Reader::from_reader(open(Some(path))?);
     table.deserialize().map(|row| row.map_err(|error| Failure::from(error).at(path.display()))).collect()
 }

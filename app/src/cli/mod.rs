@@ -17,6 +17,7 @@ mod quantize;
 mod score;
 mod serve;
 mod train;
+mod train_intents;
 mod understand;
 
 use std::path::PathBuf;

@@ -70,8 +70,12 @@ impl Serve {
         start: Instant,
         told: &mut ToldToStop,
     ) -> Result<(), Failure> {
-        let options =
-            Options { weights: config.weights.clone(), flows: config.engine.flows.clone(), ..Options::default() };
+        let options = Options {
+            weights: config.weights.clone(),
+            flows: config.engine.flows.clone(),
+            intents: config.engine.intents.clone(),
+            ..Options::default()
+        };
         let engine = tokio::task::spawn_blocking(move || Engine::load(&options)).await??;
         tell("Models loaded");
 

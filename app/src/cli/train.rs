@@ -12,6 +12,7 @@ use crate::db::Database;
 
 use super::Failure;
 use super::lines::{JsonLines, open};
+use super::train_intents::Intents;
 
 /// The column of labels of the bank's own applications.
 const LABEL: &str = "fraud";
@@ -20,12 +21,14 @@ const LABEL: &str = "fraud";
 #[derive(Debug, Subcommand)]
 pub(super) enum Train {
     Risk(Risk),
+    Intents(Intents),
 }
 
 impl Train {
     pub(super) fn run(self, config: &Config) -> Result<(), Failure> {
         match self {
             Self::Risk(command) => command.run(config),
+            Self::Intents(command) => command.run(config),
         }
     }
 }

@@ -20,6 +20,23 @@ pub(super) struct Understand {
     /// Texts, one a line; standard input where it is left out.
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
+    #[command(flatten)]
+    own: OwnIntents,
+}
+
+/// The bank's own intents.
+#[derive(Debug, Clone, Args)]
+pub(super) struct OwnIntents {
+    /// Folder with own intents, as `candor train intents` writes it, instead of the configured one.
+    #[arg(long, value_name = "DIR")]
+    pub(super) adapter: Option<PathBuf>,
+}
+
+impl OwnIntents {
+    /// The engine with them, where there are some.
+    pub(super) fn engine(&self, config: &Config) -> Result<Engine, Failure> {
+        load(config, self.adapter.clone().or_else(|| config.engine.intents.clone()))
+    }
 }
 
 /// Texts that are under way at a time: enough for the engine to form full batches.
@@ -27,7 +44,7 @@ const AT_ONCE: usize = 256;
 
 impl Understand {
     pub(super) fn run(self, config: &Config) -> Result<(), Failure> {
-        let engine = engine(config)?;
+        let engine = self.own.engine(config)?;
         let texts = BufReader::new(open(self.file.as_deref())?).lines();
         tokio::runtime::Runtime::new()?.block_on(async {
             let mut output = JsonLines::new();
@@ -42,11 +59,16 @@ impl Understand {
     }
 }
 
-/// The engine with the configured weights.
+/// The engine with the configured weights and own intents.
 pub(super) fn engine(config: &Config) -> Result<Engine, Failure> {
+    load(config, config.engine.intents.clone())
+}
+
+fn load(config: &Config, intents: Option<PathBuf>) -> Result<Engine, Failure> {
     Ok(Engine::load(&Options {
         weights: config.weights.clone(),
         flows: config.engine.flows.clone(),
+        intents,
         ..Options::default()
     })?)
 }

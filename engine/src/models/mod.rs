@@ -4,8 +4,9 @@ mod adapter;
 pub mod bench;
 pub mod causal;
 mod complete;
-pub(crate) mod decoder;
-pub(crate) mod deepseek_v3;
+mod decoder;
+mod deepseek_v3;
+pub(crate) mod intents;
 mod load;
 pub(crate) mod moe_encoder;
 #[cfg(test)]

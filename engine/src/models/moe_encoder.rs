@@ -11,8 +11,9 @@
 use std::collections::BTreeMap;
 
 use ndarray::ShapeError;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use super::intents::IntentAdapter;
 use crate::backend::cpu::int8::Activations;
 use crate::layers::{Attention, AttentionBuffers, Experts, ExpertsBuffers, LayerNorm, Linear, Precision};
 use crate::weights::{Error, Folder, Tensors};
@@ -50,7 +51,7 @@ pub(crate) struct Config {
 }
 
 /// One classifier's labels and calibration.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct HeadConfig {
     /// Names of the labels in the order of the logits.
     pub labels: Vec<String>,
@@ -100,13 +101,17 @@ pub(crate) struct Workspace {
 }
 
 impl MoeEncoder {
-    /// Reads the model of a folder, to run in the precision asked for. Heads and routers, small beside the rest, always run in `f32`.
+    /// Reads the model of a folder, to run in the precision asked for, with the bank's own intents where there are some. Heads
+    /// and routers, small beside the rest, always run in `f32`.
     ///
     /// # Errors
     /// When a file or tensor is missing or does not fit the configuration.
-    pub(crate) fn open(folder: &Folder, precision: Precision) -> Result<Self, Error> {
-        let config: Config = folder.read_json("config.json")?;
-        let tensors = Tensors::open(folder)?;
+    pub(crate) fn open(folder: &Folder, precision: Precision, own: Option<&IntentAdapter>) -> Result<Self, Error> {
+        let mut config: Config = folder.read_json("config.json")?;
+        let mut tensors = Tensors::open(folder)?;
+        if let Some(own) = own {
+            own.apply(&mut tensors, &mut config)?;
+        }
         let (width, eps) = (config.hidden_size, config.layer_norm_eps);
         let layers = (0..config.num_hidden_layers)
             .map(|i| {
@@ -266,7 +271,7 @@ mod tests {
     fn shipped_encoder_answers_as_the_reference_did() {
         let recorded: Vec<Recorded> = serde_json::from_str(include_str!("../../weights/encoder/fixture.json")).unwrap();
         let folder = weights::encoder_inside();
-        let model = MoeEncoder::open(&folder, Precision::Float32).unwrap();
+        let model = MoeEncoder::open(&folder, Precision::Float32, None).unwrap();
         let tokens = Tokens::open(&folder, model.config().max_tokens).unwrap();
         let ids: Vec<Vec<u32>> = recorded.iter().map(|r| tokens.encode(&r.text).unwrap()).collect();
         let mut workspace = Workspace::default();
@@ -295,7 +300,7 @@ mod tests {
     #[test]
     fn the_fast_form_stays_close_to_the_exact_one() {
         let recorded: Vec<Recorded> = serde_json::from_str(include_str!("../../weights/encoder/fixture.json")).unwrap();
-        let model = MoeEncoder::open(&weights::encoder_inside(), Precision::Int8).unwrap();
+        let model = MoeEncoder::open(&weights::encoder_inside(), Precision::Int8, None).unwrap();
         let ids: Vec<&[u32]> = recorded.iter().map(|r| r.ids.as_slice()).collect();
         let answers = model.forward(&ids, &mut Workspace::default()).unwrap();
         for (recorded, answer) in recorded.iter().zip(&answers) {

@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn batches_fill_up_to_the_budget_and_skip_callers_that_left() {
-        let model = MoeEncoder::open(&weights::encoder_inside(), Precision::Int8).unwrap();
+        let model = MoeEncoder::open(&weights::encoder_inside(), Precision::Int8, None).unwrap();
         let (queue, requests) = mpsc::channel(64);
         let worker = Worker { queue, counters: Arc::default() };
         let long: Vec<u32> = std::iter::repeat_n(2000, 200).collect();

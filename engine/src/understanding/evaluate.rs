@@ -84,7 +84,7 @@ pub enum EvaluationError {
     Engine(#[from] Error),
 }
 
-/// Measures an intent head (`clinc150`, `banking77`, `desk`).
+/// Measures an intent head (`clinc150`, `banking77`, `desk`; `own` for a bank's own intents).
 ///
 /// # Errors
 /// [`EvaluationError`] for an unknown head or label, no rows, or an engine that does not answer.
@@ -119,7 +119,7 @@ pub async fn evaluate_intents(engine: &Engine, head: &str, rows: &[Labelled]) ->
         rows: rows.len(),
         accuracy: share(&inside, |row| row.right),
         accuracy_served: share(&inside, |row| row.right && row.served),
-        ece: calibration_error(&inside),
+        ece: calibration_error(inside.iter().map(|row| (row.right, row.confidence))),
         oos_auroc: (!outside.is_empty()).then(|| auroc(&inside, &outside)),
         oos_recall: (!outside.is_empty()).then(|| share(&outside, |row| !row.served)),
     })
@@ -194,17 +194,19 @@ async fn encode_all(reader: &Reader, rows: &[Labelled]) -> Result<Vec<Encoded>, 
 }
 
 /// Expected calibration error (Guo et al. 2017): the gap between confidence and accuracy, averaged over bins by their rows.
-fn calibration_error(rows: &[Judged]) -> f64 {
+pub(crate) fn calibration_error(rows: impl Iterator<Item = (bool, f32)>) -> f64 {
     let mut bins = [(0.0f64, 0.0f64); BINS as usize];
-    for row in rows {
-        let confidence = f64::from(row.confidence);
+    let mut count = 0;
+    for (right, confidence) in rows {
+        let confidence = f64::from(confidence);
+        count += 1;
         let place = bins.iter_mut().zip(1..=BINS).find(|(_, end)| confidence <= f64::from(*end) / f64::from(BINS));
         if let Some((bin, _)) = place {
             bin.0 += confidence;
-            bin.1 += f64::from(u8::from(row.right));
+            bin.1 += f64::from(u8::from(right));
         }
     }
-    bins.iter().map(|(confidence, right)| (confidence - right).abs()).sum::<f64>() / ratio(rows.len(), 1)
+    bins.iter().map(|(confidence, right)| (confidence - right).abs()).sum::<f64>() / ratio(count, 1)
 }
 
 /// Probability that a row of `inside` is surer than one of `outside`, ties counted half.
@@ -252,6 +254,7 @@ mod tests {
         all.extend(rows(&[0.82], false));
         all.extend(rows(&[0.1], false));
         let bin = (0.81f64 + 0.83 + 0.85 + 0.82 - 3.0).abs();
-        assert!((calibration_error(&all) - (bin + 0.1) / 5.0).abs() < 1e-6);
+        let found = calibration_error(all.iter().map(|row| (row.right, row.confidence)));
+        assert!((found - (bin + 0.1) / 5.0).abs() < 1e-6);
     }
 }

@@ -1,11 +1,13 @@
 //! Reads texts: tokens, the encoder's queue, then heads and entities.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use super::intent::Head;
+use super::intent::{Decision, Head};
 use super::{Error, Sentiment, Understanding, find_entities};
 use crate::EngineError;
 use crate::layers::Precision;
+use crate::models::intents::{IntentAdapter, OWN};
 use crate::models::moe_encoder::{Encoded, MoeEncoder};
 use crate::runtime::Worker;
 use crate::tokens::Tokens;
@@ -13,6 +15,10 @@ use crate::weights::Folder;
 
 /// Alternatives named beside the chosen intent.
 const ALTERNATIVES: usize = 3;
+
+/// Intents about the conversation, not about the bank's business: a bank's own intents do not stand in for them.
+const ABOUT_THE_CONVERSATION: [&str; 8] =
+    ["affirm", "cancel", "correction", "deny", "greeting", "talk_to_human", "thanks", "why_ask"];
 
 /// The encoder with its heads, ready for callers.
 pub(crate) struct Reader {
@@ -22,20 +28,27 @@ pub(crate) struct Reader {
     heads: Vec<(String, Head)>,
     desk: usize,
     sentiment: usize,
+    own: Option<usize>,
 }
 
 impl Reader {
-    /// Loads the encoder and starts its worker.
+    /// Loads the encoder, with the bank's own intents of the folder `own`, and starts its worker.
     ///
     /// # Errors
     /// When a file is missing or inconsistent, a head that the desk needs is missing, or no thread starts.
     pub(crate) fn load(
         folder: &Folder,
+        own: Option<&Path>,
         (capacity, threads): (usize, usize),
         precision: Precision,
     ) -> Result<Self, EngineError> {
         let failed = |reason: String| EngineError::Model { model: "encoder".to_owned(), reason };
-        let model = MoeEncoder::open(folder, precision).map_err(|e| failed(e.to_string()))?;
+        let adapter = own.map(IntentAdapter::read).transpose();
+        let adapter = adapter.map_err(|e| {
+            let model = own.map_or_else(String::new, |own| own.display().to_string());
+            EngineError::Model { model, reason: e.to_string() }
+        })?;
+        let model = MoeEncoder::open(folder, precision, adapter.as_ref()).map_err(|e| failed(e.to_string()))?;
         let config = model.config();
         let tokens = Tokens::open(folder, config.max_tokens).map_err(|e| failed(e.to_string()))?;
         let heads: Vec<(String, Head)> =
@@ -49,9 +62,10 @@ impl Reader {
                 return Err(failed(format!("the head sentiment has no label {}", kind.as_str())));
             }
         }
+        let own = place(OWN).ok();
         let version = config.version.clone();
         let worker = Worker::start(Arc::new(model), capacity, threads)?;
-        Ok(Self { worker, tokens, version, heads, desk, sentiment })
+        Ok(Self { worker, tokens, version, heads, desk, sentiment, own })
     }
 
     pub(crate) fn worker(&self) -> &Worker {
@@ -98,8 +112,7 @@ impl Reader {
             embedding: Vec::new(),
             model_version: self.version.clone(),
         };
-        if let (Some((_, head)), Some(logits)) = (self.heads.get(self.desk), encoded.logits.get(self.desk)) {
-            let decision = head.decide(logits);
+        if let Some((head, logits, decision)) = self.intent(&encoded) {
             let mut named = decision.ranked.into_iter().map(|(index, p)| (head.label(index).to_owned(), p));
             understanding.in_scope = decision.in_scope;
             if decision.in_scope {
@@ -114,6 +127,21 @@ impl Reader {
         }
         understanding.embedding = encoded.embedding;
         Ok(understanding)
+    }
+
+    /// The head that decides about a text, its logits and its decision: the bank's own where the text is in its scope,
+    /// unless the desk's takes it, more surely, for a word about the conversation; else the desk's.
+    fn intent<'e>(&self, encoded: &'e Encoded) -> Option<(&Head, &'e [f32], Decision)> {
+        let asked = |place: usize| {
+            let ((_, head), logits) = (self.heads.get(place)?, encoded.logits.get(place)?);
+            Some((head, logits.as_slice(), head.decide(logits)))
+        };
+        let desk = asked(self.desk)?;
+        let Some(own) = self.own.and_then(asked).filter(|own| own.2.in_scope) else { return Some(desk) };
+        let sureness = |decision: &Decision| decision.ranked.first().map_or(0.0, |best| best.1);
+        let conversation = desk.2.in_scope
+            && desk.2.ranked.first().is_some_and(|best| ABOUT_THE_CONVERSATION.contains(&desk.0.label(best.0)));
+        Some(if conversation && sureness(&desk.2) > sureness(&own.2) { desk } else { own })
     }
 
     /// The most likely sentiment, and positive less negative probability.

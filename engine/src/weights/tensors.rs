@@ -14,6 +14,8 @@ use super::{Error, Folder};
 pub(crate) struct Tensors {
     shards: Vec<Cow<'static, [u8]>>,
     shard_of: BTreeMap<String, usize>,
+    /// Tensors put in the place of those in the shards, or beside them.
+    replaced: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
 }
 
 #[derive(Deserialize)]
@@ -33,6 +35,18 @@ impl Tensors {
         };
         files.sort_unstable();
         files.dedup();
+        Self::of_files(folder, &files)
+    }
+
+    /// Opens one safetensors file.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it is missing or is no safetensors file.
+    pub(crate) fn open_file(folder: &Folder, file: &str) -> Result<Self, Error> {
+        Self::of_files(folder, &[file.to_owned()])
+    }
+
+    fn of_files(folder: &Folder, files: &[String]) -> Result<Self, Error> {
         let (mut shards, mut shard_of) = (Vec::with_capacity(files.len()), BTreeMap::new());
         for (number, file) in files.iter().enumerate() {
             let bytes = folder.read(file)?;
@@ -41,7 +55,22 @@ impl Tensors {
             shard_of.extend(parsed.names().into_iter().map(|name| (name.to_owned(), number)));
             shards.push(bytes);
         }
-        Ok(Self { shards, shard_of })
+        Ok(Self { shards, shard_of, replaced: BTreeMap::new() })
+    }
+
+    /// Names of the tensors in the files.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.shard_of.keys().map(String::as_str)
+    }
+
+    /// Whether the files have a tensor of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.shard_of.contains_key(name)
+    }
+
+    /// Puts a tensor in the place of the file's, or beside them.
+    pub(crate) fn replace(&mut self, name: String, shape: Vec<usize>, values: Vec<f32>) {
+        self.replaced.insert(name, (shape, values));
     }
 
     fn with<T>(&self, name: &str, use_view: impl FnOnce(TensorView<'_>) -> Result<T, Error>) -> Result<T, Error> {
@@ -60,6 +89,12 @@ impl Tensors {
     /// # Errors
     /// [`Error::Missing`] or [`Error::Mismatch`].
     pub(crate) fn get(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
+        if let Some((found, values)) = self.replaced.get(name) {
+            if found != shape {
+                return Err(mismatch(name, format!("{shape:?}"), format!("{found:?}")));
+            }
+            return Ok(values.clone());
+        }
         let (mut values, quantised) = self.with(name, |view| {
             if view.shape() != shape {
                 return Err(mismatch(name, format!("{shape:?}"), format!("{:?}", view.shape())));
