@@ -1,6 +1,6 @@
 //! `candor evaluate`.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use candor_engine::dialogue::saying::{self, Saying};
 use candor_engine::dialogue::simulate::simulate;
 use candor_engine::generation::{Generator, Local, LocalOptions};
 use candor_engine::understanding::evaluate::{Labelled, evaluate_intents, evaluate_sentiment};
+use candor_engine::understanding::{Annotated, evaluate_entities};
 use chrono::Utc;
 use clap::Subcommand;
 
@@ -44,6 +45,13 @@ pub(super) enum Evaluate {
         data: PathBuf,
         #[command(flatten)]
         own: OwnIntents,
+    },
+    /// Values in texts: money, dates, names and the rest, by kind.
+    Entities {
+        /// JSON lines: {"text", "today", "kinds": [those looked for], "entities": [{"kind", "text", "value"}]}. `-` is standard
+        /// input.
+        #[arg(long, value_name = "FILE")]
+        data: PathBuf,
     },
     /// Whole conversations with a known end, each with a fresh bank in memory.
     Dialogue {
@@ -96,6 +104,16 @@ impl Evaluate {
             Self::Sentiment { data, own } => {
                 let rows = labelled(&data)?;
                 output.write(&runtime.block_on(evaluate_sentiment(&own.engine(config)?, &rows))?)?;
+            }
+            Self::Entities { data } => {
+                let lines = BufReader::new(open(Some(&data))?).lines().enumerate();
+                let rows: Vec<Annotated> = lines
+                    .map(|(number, line)| {
+                        let at = |failure: Failure| failure.at(format!("{}:{}", data.display(), number + 1));
+                        serde_json::from_str(&line.map_err(|error| at(error.into()))?).map_err(|error| at(error.into()))
+                    })
+                    .collect::<Result<_, _>>()?;
+                output.write(&evaluate_entities(&rows))?;
             }
             Self::Articles { questions } => {
                 let mut table = csv::Reader::from_reader(open(Some(&questions))?);

@@ -10,10 +10,12 @@ mod isa;
 mod pool;
 mod product;
 mod route;
+pub(crate) mod self_attention;
 mod spans;
 
+pub(crate) use cells::Cells;
 pub(crate) use device::{Cpu, MOST_HEADS};
-pub(crate) use pool::read_bandwidth;
+pub(crate) use pool::{Crew, Pool, read_bandwidth};
 
 use std::sync::OnceLock;
 
@@ -113,6 +115,22 @@ pub(crate) fn linear(
     let (x, weight) = (ArrayView2::from_shape((n, inputs), x)?, ArrayView2::from_shape((outputs, inputs), weight)?);
     general_mat_mul(1.0, &x, &weight.t(), start, &mut ArrayViewMut2::from_shape((n, outputs), out)?);
     Ok(())
+}
+
+vectorised! {
+    /// `out[n, outputs] = x[n, inputs] · weightᵀ + bias` where there are few outputs: packing matrices would take longer than
+    /// multiplying them. `inputs` is what the rows' lengths say.
+    pub(crate) fn few(x: &[f32], weight: &[f32], bias: Option<&[f32]>, inputs: usize, out: &mut [f32]) -> () {
+        let outputs = weight.len().checked_div(inputs).unwrap_or(0);
+        for (x, out) in x.chunks_exact(inputs.max(1)).zip(out.chunks_exact_mut(outputs.max(1))) {
+            for (o, row) in out.iter_mut().zip(weight.chunks_exact(inputs.max(1))) {
+                *o = product(x, row);
+            }
+            if let Some(bias) = bias {
+                out.iter_mut().zip(bias).for_each(|(o, b)| *o += b);
+            }
+        }
+    }
 }
 
 vectorised! {
@@ -244,47 +262,6 @@ fn total(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     sums.iter().sum::<f32>() + rest.iter().map(|v| f(*v)).sum::<f32>()
 }
 
-vectorised! {
-    /// One head of attention over one text. `qkv` `[length, 3 · width]` holds queries, keys and values; the head's columns
-    /// are `column..column + size` of each. `keys` `[size, length]` and `scores` `[length]` are memory to work in; what the head says
-    /// goes to its columns of `out` `[length, width]`.
-    pub(crate) fn attend(
-        qkv: &[f32],
-        shape: (usize, usize, usize, usize),
-        keys: &mut [f32],
-        scores: &mut [f32],
-        out: &mut [f32],
-    ) -> () {
-        let (length, width, column, size) = shape;
-        #[expect(clippy::cast_precision_loss, reason = "a head has tens of dimensions")]
-        let scale = 1.0 / (size as f32).sqrt();
-        let tokens = || qkv.chunks_exact((3 * width).max(1)).take(length);
-        for (j, token) in tokens().enumerate() {
-            for (k, to) in token.iter().skip(width + column).zip(keys.chunks_exact_mut(length.max(1))).take(size) {
-                if let Some(to) = to.get_mut(j) {
-                    *to = *k;
-                }
-            }
-        }
-        for (token, out) in tokens().zip(out.chunks_exact_mut(width.max(1))) {
-            let scores = scores.split_at_mut(length).0;
-            scores.fill(0.0);
-            // Scores of all keys at once, dimension by dimension: neighbours in memory, nothing to add up at the end.
-            for (q, keys) in token.iter().skip(column).zip(keys.chunks_exact(length.max(1))).take(size) {
-                let q = q * scale;
-                scores.iter_mut().zip(keys).for_each(|(score, k)| *score += q * k);
-            }
-            soften(scores);
-            let mix = out.split_at_mut(column).1.split_at_mut(size).0;
-            mix.fill(0.0);
-            for (score, other) in scores.iter().zip(tokens()) {
-                let values = other.split_at(2 * width + column).1;
-                mix.iter_mut().zip(values).for_each(|(m, v)| *m += score * v);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -298,6 +275,10 @@ mod tests {
             assert!((got - want).abs() < 1e-6, "{out:?}");
         }
         assert!(linear(&x, &w, None, (2, 3, 2), &mut out).is_err(), "shapes are checked");
+        let mut same = [9.0; 6];
+        few(&x, &w, Some(&b), 2, &mut same);
+        linear(&x, &w, Some(&b), (2, 2, 3), &mut out).unwrap();
+        assert!(same.iter().zip(&out).all(|(a, b)| (a - b).abs() < 1e-6), "{same:?}");
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! Multi-head self-attention over packed texts (Vaswani et al. 2017), each token seeing its whole text.
+#![expect(unsafe_code, reason = "heads write disjoint columns of one buffer")]
 #![expect(
     clippy::indexing_slicing,
     reason = "every range lies inside the buffers whose lengths `forward` checks first"
 )]
 
+use std::cell::RefCell;
+
 use ndarray::{ErrorKind, ShapeError};
 
 use super::{Linear, Precision};
-use crate::backend::cpu;
 use crate::backend::cpu::int8::Activations;
+use crate::backend::cpu::{Cells, Crew, self_attention};
 use crate::weights::{Error, Tensors};
 
 /// Queries, keys and values in one product, attention text by text, and the projection back.
@@ -50,7 +53,7 @@ impl Attention {
         &self,
         x: &[f32],
         lengths: &[usize],
-        buffers: &mut AttentionBuffers,
+        (buffers, crew): (&mut AttentionBuffers, &mut Crew<'_>),
         out: &mut [f32],
     ) -> Result<(), ShapeError> {
         let (n, w) = (lengths.iter().sum::<usize>(), self.width);
@@ -58,27 +61,29 @@ impl Attention {
             return Err(ShapeError::from_kind(ErrorKind::OutOfBounds));
         }
         let size = w / self.heads;
-        buffers.reserve(n, w, size, lengths.iter().copied().max().unwrap_or(0));
-        let AttentionBuffers { qkv, mixed, keys, scores, rounded } = buffers;
+        buffers.reserve(n, w);
+        let AttentionBuffers { qkv, mixed, rounded } = buffers;
         let (qkv, mixed) = (&mut qkv[..3 * n * w], &mut mixed[..n * w]);
-        self.qkv.forward(&x[..n * w], n, rounded, qkv)?;
+        self.qkv.forward(&x[..n * w], n, (&mut *rounded, &mut *crew), qkv)?;
         let mut first = 0;
         for &length in lengths {
             let text = &qkv[3 * w * first..3 * w * (first + length)];
-            let mixed = &mut mixed[w * first..w * (first + length)];
-            for head in 0..self.heads {
-                cpu::attend(
-                    text,
-                    (length, w, head * size, size),
-                    &mut keys[..length * size],
-                    &mut scores[..length],
-                    mixed,
-                );
-            }
+            let cells = Cells::new(&mut mixed[w * first..w * (first + length)]);
+            crew.run(self.heads, &|head| {
+                MEMORY.with_borrow_mut(|memory| {
+                    // SAFETY: a head's columns are its own.
+                    unsafe { self_attention::attend(text, (length, w, head * size, size), memory, &cells) }
+                });
+            });
             first += length;
         }
-        self.out.forward(mixed, n, rounded, &mut out[..n * w])
+        self.out.forward(mixed, n, (rounded, crew), &mut out[..n * w])
     }
+}
+
+thread_local! {
+    /// What a thread works in while it computes a head.
+    static MEMORY: RefCell<self_attention::Memory> = RefCell::default();
 }
 
 /// Memory that [`Attention::forward`] works in: one for each worker, shared by all layers.
@@ -86,13 +91,11 @@ impl Attention {
 pub(crate) struct AttentionBuffers {
     qkv: Vec<f32>,
     mixed: Vec<f32>,
-    keys: Vec<f32>,
-    scores: Vec<f32>,
     rounded: Activations,
 }
 
 impl AttentionBuffers {
-    fn reserve(&mut self, n: usize, width: usize, size: usize, longest: usize) {
+    fn reserve(&mut self, n: usize, width: usize) {
         let grow = |buffer: &mut Vec<f32>, size: usize| {
             if buffer.len() < size {
                 buffer.resize(size, 0.0);
@@ -100,7 +103,5 @@ impl AttentionBuffers {
         };
         grow(&mut self.qkv, 3 * n * width);
         grow(&mut self.mixed, n * width);
-        grow(&mut self.keys, longest * size);
-        grow(&mut self.scores, longest);
     }
 }

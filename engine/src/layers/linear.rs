@@ -3,6 +3,7 @@
 use ndarray::ShapeError;
 
 use super::matrix::{Matrix, Precision};
+use crate::backend::cpu::Crew;
 use crate::backend::cpu::int8::Activations;
 use crate::weights::{Error, Tensors};
 
@@ -30,7 +31,7 @@ impl Linear {
         })
     }
 
-    /// `x` `[n, inputs]` -> `out` `[n, outputs]`; `rounded` is memory to work in.
+    /// `x` `[n, inputs]` -> `out` `[n, outputs]`; `work` is memory to work in and who works.
     ///
     /// # Errors
     /// When a slice is not as long as `n` asks for.
@@ -38,9 +39,9 @@ impl Linear {
         &self,
         x: &[f32],
         n: usize,
-        rounded: &mut Activations,
+        work: (&mut Activations, &mut Crew<'_>),
         out: &mut [f32],
     ) -> Result<(), ShapeError> {
-        self.weight.multiply(x, n, Some(&self.bias), rounded, out)
+        self.weight.multiply(x, n, Some(&self.bias), work, out)
     }
 }

@@ -2,8 +2,8 @@
 
 use ndarray::{ErrorKind, ShapeError};
 
-use crate::backend::cpu;
 use crate::backend::cpu::int8::{Activations, Int8Matrix};
+use crate::backend::cpu::{self, Crew};
 use crate::weights::{Error, Tensors};
 
 /// The arithmetic of a model's large products.
@@ -46,7 +46,15 @@ impl Matrix {
         }
     }
 
-    /// `out[n, outputs] = x[n, inputs] · selfᵀ + bias`; `rounded` is memory to work in.
+    /// The matrix where it is int8.
+    pub(super) fn int8(&self) -> Option<&Int8Matrix> {
+        match self {
+            Self::Int8(matrix) => Some(matrix),
+            Self::Float32 { .. } => None,
+        }
+    }
+
+    /// `out[n, outputs] = x[n, inputs] · selfᵀ + bias`; `rounded` is memory to work in, `crew` works on it.
     ///
     /// # Errors
     /// When a slice is not as long as `n` asks for.
@@ -55,14 +63,14 @@ impl Matrix {
         x: &[f32],
         n: usize,
         bias: Option<&[f32]>,
-        rounded: &mut Activations,
+        (rounded, crew): (&mut Activations, &mut Crew<'_>),
         out: &mut [f32],
     ) -> Result<(), ShapeError> {
         match self {
             Self::Int8(matrix) => {
                 if let Some(inputs) = x.len().checked_div(n) {
                     rounded.quantise(x, inputs);
-                    if !matrix.multiply(rounded, bias, out) {
+                    if !matrix.multiply(rounded.rows(), bias, crew, out) {
                         return Err(ShapeError::from_kind(ErrorKind::IncompatibleShape));
                     }
                 }

@@ -67,7 +67,7 @@ impl Router {
         let experts = self.experts();
         let logits =
             logits.get_mut(..n * experts).ok_or_else(|| ShapeError::from_kind(ndarray::ErrorKind::OutOfBounds))?;
-        cpu::linear(x, &self.weight, None, (n, self.width, experts), logits)?;
+        cpu::few(x, &self.weight, None, self.width, logits);
         let copies = experts / self.groups;
         for (token, row) in logits.chunks_exact(experts.max(1)).enumerate() {
             let grouped = row.chunks_exact(copies.max(1)).zip(self.selection_bias.chunks_exact(copies.max(1)));

@@ -14,8 +14,8 @@ use ndarray::ShapeError;
 use serde::{Deserialize, Serialize};
 
 use super::intents::IntentAdapter;
-use crate::backend::cpu::int8::Activations;
-use crate::layers::{Attention, AttentionBuffers, Experts, ExpertsBuffers, LayerNorm, Linear, Precision};
+use crate::backend::cpu::{self, Crew};
+use crate::layers::{Attention, AttentionBuffers, Experts, ExpertsBuffers, LayerNorm, Precision};
 use crate::weights::{Error, Folder, Tensors};
 
 /// `config.json` of the encoder.
@@ -66,8 +66,8 @@ pub(crate) struct HeadConfig {
 pub(crate) struct Encoded {
     /// Sentence embedding of Euclidean length 1.
     pub embedding: Vec<f32>,
-    /// Logits by head, in the order of [`MoeEncoder::heads`].
-    pub logits: Vec<Vec<f32>>,
+    /// What heads read: the first vector beside the mean.
+    pub features: Vec<f32>,
 }
 
 /// The encoder's parameters.
@@ -78,7 +78,15 @@ pub(crate) struct MoeEncoder {
     segment: Vec<f32>,
     norm: LayerNorm,
     layers: Vec<Layer>,
-    heads: Vec<(String, Linear)>,
+    heads: Vec<Head>,
+}
+
+struct Head {
+    name: String,
+    /// `[labels, 2 · width]`.
+    weight: Vec<f32>,
+    /// `[labels]`.
+    bias: Vec<f32>,
 }
 
 struct Layer {
@@ -95,7 +103,6 @@ pub(crate) struct Workspace {
     branch: Vec<f32>,
     attention: AttentionBuffers,
     experts: ExpertsBuffers,
-    rounded: Activations,
     /// Tokens by layer and expert since the workspace was made or last drained.
     pub load: Vec<Vec<u64>>,
 }
@@ -139,9 +146,11 @@ impl MoeEncoder {
             .heads
             .iter()
             .map(|(name, head)| {
-                let (name_of, labels) = (format!("heads.{name}"), head.labels.len());
-                let linear = Linear::open(&tensors, &name_of, 2 * width, labels, Precision::Float32)?;
-                Ok((name.clone(), linear))
+                let (labels, read) = (head.labels.len(), |part: &str, shape: &[usize]| {
+                    tensors.get(&format!("heads.{name}.{part}"), shape)
+                });
+                let (weight, bias) = (read("weight", &[labels, 2 * width])?, read("bias", &[labels])?);
+                Ok(Head { name: name.clone(), weight, bias })
             })
             .collect::<Result<_, Error>>()?;
         Ok(Self {
@@ -161,16 +170,30 @@ impl MoeEncoder {
         &self.config
     }
 
-    /// Names of the heads in the order of [`Encoded::logits`].
+    /// Names of the heads, in order.
     pub(crate) fn heads(&self) -> impl Iterator<Item = &str> {
-        self.heads.iter().map(|(name, _)| name.as_str())
+        self.heads.iter().map(|head| head.name.as_str())
+    }
+
+    /// The logits of one head; none where there is no such head.
+    #[must_use]
+    pub(crate) fn logits(&self, head: usize, encoded: &Encoded) -> Vec<f32> {
+        let Some(Head { weight, bias, .. }) = self.heads.get(head) else { return Vec::new() };
+        let mut out = vec![0.0; bias.len()];
+        cpu::few(&encoded.features, weight, Some(bias), encoded.features.len(), &mut out);
+        out
     }
 
     /// Encodes several texts at once, their tokens laid end to end: nothing is padded.
     ///
     /// # Errors
     /// When a text has no token, more than the model has places for, or a token outside the vocabulary.
-    pub(crate) fn forward(&self, texts: &[&[u32]], workspace: &mut Workspace) -> Result<Vec<Encoded>, ShapeError> {
+    pub(crate) fn forward(
+        &self,
+        texts: &[&[u32]],
+        workspace: &mut Workspace,
+        crew: &mut Crew<'_>,
+    ) -> Result<Vec<Encoded>, ShapeError> {
         let width = self.config.hidden_size;
         let lengths: Vec<usize> = texts.iter().map(|ids| ids.len()).collect();
         let n: usize = lengths.iter().sum();
@@ -178,7 +201,7 @@ impl MoeEncoder {
             return Err(ShapeError::from_kind(ndarray::ErrorKind::OutOfBounds));
         }
         workspace.reserve(n, width, &self.config);
-        let Workspace { x, branch, attention, experts, rounded, load } = workspace;
+        let Workspace { x, branch, attention, experts, load } = workspace;
         let (x, branch) = (&mut x[..n * width], &mut branch[..n * width]);
         let places = texts.iter().flat_map(|ids| ids.iter().enumerate());
         for (row, (position, &id)) in x.chunks_exact_mut(width).zip(places) {
@@ -191,46 +214,36 @@ impl MoeEncoder {
         }
         self.norm.normalise(x);
         for (layer, load) in self.layers.iter().zip(load.iter_mut()) {
-            layer.attention.forward(x, &lengths, attention, branch)?;
+            layer.attention.forward(x, &lengths, (&mut *attention, &mut *crew), branch)?;
             layer.after_attention.add_and_normalise(x, branch);
-            layer.experts.forward(x, n, experts, load, branch)?;
+            layer.experts.forward(x, n, (&mut *experts, &mut *crew), load, branch)?;
             layer.after_experts.add_and_normalise(x, branch);
         }
         let mut first = 0;
-        lengths
-            .iter()
-            .map(|&length| {
-                let text = &x[first * width..(first + length) * width];
-                first += length;
-                self.read_out(text, length, rounded)
-            })
-            .collect()
+        let read_out = |&length: &usize| {
+            let text = &x[first * width..(first + length) * width];
+            first += length;
+            read_out(text, width)
+        };
+        Ok(lengths.iter().map(read_out).collect())
     }
+}
 
-    /// The embedding and the heads' logits from the last vectors of one text.
-    fn read_out(&self, text: &[f32], length: usize, rounded: &mut Activations) -> Result<Encoded, ShapeError> {
-        let width = self.config.hidden_size;
-        let mut features = text[..width].to_vec();
-        let mut mean = vec![0.0; width];
-        for row in text.chunks_exact(width) {
-            mean.iter_mut().zip(row).for_each(|(m, v)| *m += v);
-        }
-        #[expect(clippy::cast_precision_loss, reason = "texts have at most a few hundred tokens")]
-        let count = length as f32;
-        mean.iter_mut().for_each(|m| *m /= count);
-        features.extend_from_slice(&mean);
-        let logits = self
-            .heads
-            .iter()
-            .map(|(name, head)| {
-                let mut out = vec![0.0; self.config.heads.get(name).map_or(0, |h| h.labels.len())];
-                head.forward(&features, 1, rounded, &mut out).map(|()| out)
-            })
-            .collect::<Result<_, _>>()?;
-        let norm = mean.iter().map(|m| m * m).sum::<f32>().sqrt().max(1e-12);
-        mean.iter_mut().for_each(|m| *m /= norm);
-        Ok(Encoded { embedding: mean, logits })
+/// The embedding, and what heads read, from the last vectors of one text.
+fn read_out(text: &[f32], width: usize) -> Encoded {
+    let mut mean = vec![0.0; width];
+    for row in text.chunks_exact(width) {
+        mean.iter_mut().zip(row).for_each(|(m, v)| *m += v);
     }
+    #[expect(clippy::cast_precision_loss, reason = "texts have at most a few hundred tokens")]
+    let count = (text.len() / width) as f32;
+    mean.iter_mut().for_each(|m| *m /= count);
+    let mut features = Vec::with_capacity(2 * width);
+    features.extend_from_slice(&text[..width]);
+    features.extend_from_slice(&mean);
+    let norm = cpu::dot(&mean, &mean).sqrt().max(1e-12);
+    mean.iter_mut().for_each(|m| *m /= norm);
+    Encoded { embedding: mean, features }
 }
 
 impl Workspace {
@@ -274,26 +287,27 @@ mod tests {
         let model = MoeEncoder::open(&folder, Precision::Float32, None).unwrap();
         let tokens = Tokens::open(&folder, model.config().max_tokens).unwrap();
         let ids: Vec<Vec<u32>> = recorded.iter().map(|r| tokens.encode(&r.text).unwrap()).collect();
-        let mut workspace = Workspace::default();
+        let (mut workspace, mut pool) = (Workspace::default(), cpu::Pool::new(2));
         let together: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
-        let answers = model.forward(&together, &mut workspace).unwrap();
+        let answers = model.forward(&together, &mut workspace, &mut Crew::alone()).unwrap();
         let total: usize = ids.iter().map(Vec::len).sum();
         assert!(workspace.load.iter().all(|layer| layer.iter().sum::<u64>() == 4 * total as u64));
         for ((recorded, ids), answer) in recorded.iter().zip(&ids).zip(&answers) {
             assert_eq!(ids, &recorded.ids, "{}", recorded.text);
             assert!(furthest(&answer.embedding, &recorded.embedding) < 1e-4, "{}", recorded.text);
-            for (name, logits) in model.heads().zip(&answer.logits) {
-                assert!(furthest(logits, &recorded.logits[name]) < 1e-4, "{name}: {}", recorded.text);
+            for (head, name) in model.heads().enumerate() {
+                let logits = model.logits(head, answer);
+                assert!(furthest(&logits, &recorded.logits[name]) < 1e-4, "{name}: {}", recorded.text);
             }
-            let alone = model.forward(&[ids], &mut workspace).unwrap();
+            let alone = model.forward(&[ids], &mut workspace, &mut Crew::of(&mut pool)).unwrap();
             assert!(
                 furthest(&alone[0].embedding, &answer.embedding) < 1e-5,
                 "company changes nothing: {}",
                 recorded.text
             );
         }
-        assert!(model.forward(&[&[]], &mut workspace).is_err());
-        assert!(model.forward(&[&[u32::MAX]], &mut workspace).is_err());
+        assert!(model.forward(&[&[]], &mut workspace, &mut Crew::alone()).is_err());
+        assert!(model.forward(&[&[u32::MAX]], &mut workspace, &mut Crew::alone()).is_err());
     }
 
     /// int8 arithmetic answers nearly as `f32` does, and chooses the same labels.
@@ -302,11 +316,12 @@ mod tests {
         let recorded: Vec<Recorded> = serde_json::from_str(include_str!("../../weights/encoder/fixture.json")).unwrap();
         let model = MoeEncoder::open(&weights::encoder_inside(), Precision::Int8, None).unwrap();
         let ids: Vec<&[u32]> = recorded.iter().map(|r| r.ids.as_slice()).collect();
-        let answers = model.forward(&ids, &mut Workspace::default()).unwrap();
+        let answers = model.forward(&ids, &mut Workspace::default(), &mut Crew::alone()).unwrap();
         for (recorded, answer) in recorded.iter().zip(&answers) {
             let cosine: f32 = recorded.embedding.iter().zip(&answer.embedding).map(|(a, b)| a * b).sum();
             assert!(cosine > 0.995, "{}: {cosine}", recorded.text);
-            for (name, logits) in model.heads().zip(&answer.logits) {
+            for (head, name) in model.heads().enumerate() {
+                let logits = model.logits(head, answer);
                 let top = |logits: &[f32]| (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b]));
                 let sorted = |logits: &[f32]| {
                     let mut l = logits.to_vec();
@@ -314,7 +329,7 @@ mod tests {
                     l[0] - l[1]
                 };
                 if sorted(&recorded.logits[name]) > 1.0 {
-                    assert_eq!(top(logits), top(&recorded.logits[name]), "{name}: {}", recorded.text);
+                    assert_eq!(top(&logits), top(&recorded.logits[name]), "{name}: {}", recorded.text);
                 }
             }
         }

@@ -10,6 +10,7 @@ use std::thread;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::backend::cpu::{Crew, Pool};
 use crate::models::moe_encoder::{Encoded, MoeEncoder, Workspace};
 use crate::understanding::Error;
 
@@ -111,7 +112,8 @@ impl Worker {
 }
 
 fn serve(model: &MoeEncoder, mut requests: mpsc::Receiver<Request>, counters: &Counters, threads: usize) {
-    let mut workspaces: Vec<Workspace> = (0..threads).map(|_| Workspace::default()).collect();
+    let workspaces: Vec<Mutex<Workspace>> = (0..threads).map(|_| Mutex::default()).collect();
+    let mut pool = Pool::new(threads);
     let mut held = None;
     while let Some(first) = held.take().or_else(|| requests.blocking_recv()) {
         let (mut batch, mut tokens) = (Vec::new(), 0);
@@ -134,12 +136,19 @@ fn serve(model: &MoeEncoder, mut requests: mpsc::Receiver<Request>, counters: &C
         counters.batches.fetch_add(1, Relaxed);
         counters.texts.fetch_add(u64::try_from(batch.len()).unwrap_or(u64::MAX), Relaxed);
         counters.tokens.fetch_add(u64::try_from(tokens).unwrap_or(u64::MAX), Relaxed);
-        run(model, batch, tokens, &mut workspaces, counters);
+        run(model, (batch, tokens), &workspaces, &mut pool, counters);
     }
 }
 
-/// Splits a batch into parts of about the same number of tokens, one for each workspace, and answers every caller.
-fn run(model: &MoeEncoder, batch: Vec<Request>, tokens: usize, workspaces: &mut [Workspace], counters: &Counters) {
+/// Answers every caller of a batch. Several texts are split into parts of about the same number of tokens, one for each
+/// workspace; on a single one, all threads work together.
+fn run(
+    model: &MoeEncoder,
+    (batch, tokens): (Vec<Request>, usize),
+    workspaces: &[Mutex<Workspace>],
+    pool: &mut Pool,
+    counters: &Counters,
+) {
     let share = tokens.div_ceil(workspaces.len().max(1));
     let mut parts: Vec<Vec<Request>> = vec![Vec::new()];
     let mut filled = 0;
@@ -153,21 +162,29 @@ fn run(model: &MoeEncoder, batch: Vec<Request>, tokens: usize, workspaces: &mut 
             part.push(request);
         }
     }
-    thread::scope(|scope| {
-        let mut work = parts.into_iter().zip(workspaces);
-        let here = work.next();
-        for (part, workspace) in work {
-            scope.spawn(move || answer(model, part, workspace, counters));
-        }
-        if let Some((part, workspace)) = here {
-            answer(model, part, workspace, counters);
+    if let [part] = parts.as_mut_slice() {
+        return answer(model, std::mem::take(part), workspaces.first(), &mut Crew::of(pool), counters);
+    }
+    let parts: Vec<_> = parts.into_iter().zip(workspaces).map(|(part, space)| (Mutex::new(part), space)).collect();
+    pool.run(parts.len(), &|number| {
+        if let Some((part, workspace)) = parts.get(number) {
+            let part = std::mem::take(&mut *part.lock().unwrap_or_else(PoisonError::into_inner));
+            answer(model, part, Some(*workspace), &mut Crew::alone(), counters);
         }
     });
 }
 
-fn answer(model: &MoeEncoder, part: Vec<Request>, workspace: &mut Workspace, counters: &Counters) {
+fn answer(
+    model: &MoeEncoder,
+    part: Vec<Request>,
+    workspace: Option<&Mutex<Workspace>>,
+    crew: &mut Crew<'_>,
+    counters: &Counters,
+) {
+    let Some(workspace) = workspace else { return };
+    let workspace = &mut *workspace.lock().unwrap_or_else(PoisonError::into_inner);
     let ids: Vec<&[u32]> = part.iter().map(|request| request.ids.as_slice()).collect();
-    let encoded = model.forward(&ids, workspace);
+    let encoded = model.forward(&ids, workspace, crew);
     // Counted before anybody hears: who has an answer finds it in the figures.
     counters.add_load(&mut workspace.load);
     match encoded {

@@ -105,7 +105,7 @@ pub async fn evaluate_intents(engine: &Engine, head: &str, rows: &[Labelled]) ->
     let answers = encode_all(reader, rows).await?;
     let (mut inside, mut outside) = (Vec::new(), Vec::new());
     for (encoded, expected) in answers.iter().zip(expected) {
-        let decision = judge.decide(encoded.logits.get(place).map_or(&[], Vec::as_slice));
+        let decision = judge.decide(&reader.logits(place, encoded));
         let (best, confidence) = decision.ranked.first().copied().unwrap_or_default();
         match expected {
             Some(label) => inside.push(Judged { right: best == label, served: decision.in_scope, confidence }),

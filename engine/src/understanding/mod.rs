@@ -1,12 +1,14 @@
 //! What a customer's message means: intent, sentiment, entities and an embedding for retrieval.
 
 mod entities;
+mod entity_scores;
 pub mod evaluate;
 mod intent;
 mod latency;
 mod reader;
 
 pub use entities::find_entities;
+pub use entity_scores::{Annotated, EntityReport, EntityScore, Expected, evaluate_entities};
 pub use latency::{Latency, LatencyReport, bench_understand};
 pub(crate) use reader::Reader;
 

@@ -22,6 +22,7 @@ const ABOUT_THE_CONVERSATION: [&str; 8] =
 
 /// The encoder with its heads, ready for callers.
 pub(crate) struct Reader {
+    model: Arc<MoeEncoder>,
     worker: Worker,
     tokens: Tokens,
     version: String,
@@ -64,15 +65,21 @@ impl Reader {
         }
         let own = place(OWN).ok();
         let version = config.version.clone();
-        let worker = Worker::start(Arc::new(model), capacity, threads)?;
-        Ok(Self { worker, tokens, version, heads, desk, sentiment, own })
+        let model = Arc::new(model);
+        let worker = Worker::start(Arc::clone(&model), capacity, threads)?;
+        Ok(Self { model, worker, tokens, version, heads, desk, sentiment, own })
     }
 
     pub(crate) fn worker(&self) -> &Worker {
         &self.worker
     }
 
-    /// The head of that name, with the place of its logits in [`Encoded::logits`].
+    /// The logits of the head at `place`.
+    pub(crate) fn logits(&self, place: usize, encoded: &Encoded) -> Vec<f32> {
+        self.model.logits(place, encoded)
+    }
+
+    /// The head of that name, with its place.
     pub(crate) fn head(&self, name: &str) -> Option<(usize, &Head)> {
         self.heads.iter().enumerate().find(|(_, (n, _))| n == name).map(|(place, (_, head))| (place, head))
     }
@@ -120,7 +127,7 @@ impl Reader {
             } else {
                 let foreign = head.out_of_scope();
                 understanding.intent = foreign.map_or_else(String::new, |index| head.label(index).to_owned());
-                let p = head.probabilities(logits);
+                let p = head.probabilities(&logits);
                 understanding.confidence = foreign.and_then(|index| p.get(index).copied()).unwrap_or_default();
             }
             understanding.alternatives = named.take(ALTERNATIVES).collect();
@@ -129,12 +136,18 @@ impl Reader {
         Ok(understanding)
     }
 
+    /// What understanding a text takes beside the encoder: the decisions of the heads that serve.
+    pub(crate) fn judge(&self, encoded: &Encoded) -> (bool, Sentiment) {
+        (self.intent(encoded).is_some_and(|(_, _, decision)| decision.in_scope), self.sentiment(encoded).0)
+    }
+
     /// The head that decides about a text, its logits and its decision: the bank's own where the text is in its scope,
     /// unless the desk's takes it, more surely, for a word about the conversation; else the desk's.
-    fn intent<'e>(&self, encoded: &'e Encoded) -> Option<(&Head, &'e [f32], Decision)> {
+    fn intent(&self, encoded: &Encoded) -> Option<(&Head, Vec<f32>, Decision)> {
         let asked = |place: usize| {
-            let ((_, head), logits) = (self.heads.get(place)?, encoded.logits.get(place)?);
-            Some((head, logits.as_slice(), head.decide(logits)))
+            let ((_, head), logits) = (self.heads.get(place)?, self.logits(place, encoded));
+            let decision = head.decide(&logits);
+            Some((head, logits, decision))
         };
         let desk = asked(self.desk)?;
         let Some(own) = self.own.and_then(asked).filter(|own| own.2.in_scope) else { return Some(desk) };
@@ -146,11 +159,8 @@ impl Reader {
 
     /// The most likely sentiment, and positive less negative probability.
     pub(crate) fn sentiment(&self, encoded: &Encoded) -> (Sentiment, f32) {
-        let (Some((_, head)), Some(logits)) = (self.heads.get(self.sentiment), encoded.logits.get(self.sentiment))
-        else {
-            return (Sentiment::Neutral, 0.0);
-        };
-        let p = head.probabilities(logits);
+        let Some((_, head)) = self.heads.get(self.sentiment) else { return (Sentiment::Neutral, 0.0) };
+        let p = head.probabilities(&self.logits(self.sentiment, encoded));
         let of =
             |kind: Sentiment| head.index(kind.as_str()).and_then(|index| p.get(index).copied()).unwrap_or_default();
         let (negative, neutral, positive) = (of(Sentiment::Negative), of(Sentiment::Neutral), of(Sentiment::Positive));

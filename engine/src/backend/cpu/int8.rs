@@ -6,8 +6,12 @@
 //!
 //! Weights lie in blocks of 16 rows; inside a block, four inputs of every row stand together. A step reads 64 bytes of
 //! weights and four bytes of a token, and its 16 sums are 16 neighbouring outputs: nothing is added across a register.
+#![expect(unsafe_code, reason = "tasks write disjoint columns of one buffer")]
 
+use std::ops::Range;
 use std::sync::OnceLock;
+
+use super::{Cells, Crew};
 
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -65,22 +69,119 @@ pub(crate) struct Activations {
     values: Vec<i8>,
     scales: Vec<f32>,
     sums: Vec<i32>,
-    tokens: usize,
     stride: usize,
 }
 
 impl Activations {
+    /// Room for `tokens` vectors of `inputs`; what was there is lost.
+    pub(crate) fn reserve(&mut self, tokens: usize, inputs: usize) {
+        self.stride = inputs.next_multiple_of(QUAD);
+        self.values.resize(tokens * self.stride, 0);
+        self.scales.resize(tokens, 0.0);
+        self.sums.resize(tokens, 0);
+    }
+
     /// Rounds `x` `[tokens, inputs]` to the nearest of 255 steps between a token's largest value and its negative.
     pub(crate) fn quantise(&mut self, x: &[f32], inputs: usize) {
-        self.stride = inputs.next_multiple_of(QUAD);
-        self.tokens = x.len().checked_div(inputs).unwrap_or(0);
-        self.values.resize(self.tokens * self.stride, 0);
-        self.scales.resize(self.tokens, 0.0);
-        self.sums.resize(self.tokens, 0);
+        let tokens = x.len().checked_div(inputs).unwrap_or(0);
+        self.reserve(tokens, inputs);
+        let places = Places::of(self);
+        // SAFETY: nobody else holds a place.
+        unsafe { places.rows(0..tokens) }.quantise(x, inputs);
+    }
+
+    /// All vectors.
+    #[must_use]
+    pub(crate) fn rows(&self) -> Rows<'_> {
+        Rows { values: &self.values, scales: &self.scales, sums: &self.sums, stride: self.stride }
+    }
+}
+
+/// Some tokens' vectors as int8.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    values: &'a [i8],
+    scales: &'a [f32],
+    sums: &'a [i32],
+    stride: usize,
+}
+
+impl Rows<'_> {
+    fn tokens(&self) -> usize {
+        self.scales.len()
+    }
+}
+
+/// [`Activations`] that several tasks write, each its own rows.
+pub(crate) struct Places<'a> {
+    values: Cells<'a, i8>,
+    scales: Cells<'a, f32>,
+    sums: Cells<'a, i32>,
+    stride: usize,
+}
+
+impl<'a> Places<'a> {
+    /// Takes over the memory.
+    pub(crate) fn of(activations: &'a mut Activations) -> Self {
+        Self {
+            values: Cells::new(&mut activations.values),
+            scales: Cells::new(&mut activations.scales),
+            sums: Cells::new(&mut activations.sums),
+            stride: activations.stride,
+        }
+    }
+
+    /// Some rows.
+    ///
+    /// # Safety
+    /// No other reference to any of them may live at the same time.
+    pub(crate) unsafe fn rows(&self, rows: Range<usize>) -> RowsMut<'_> {
+        let (first, count) = (rows.start, rows.len());
+        // SAFETY: the caller promises that these rows are its own.
+        unsafe {
+            RowsMut {
+                values: self.values.at(first * self.stride, count * self.stride),
+                scales: self.scales.at(first, count),
+                sums: self.sums.at(first, count),
+                stride: self.stride,
+            }
+        }
+    }
+}
+
+/// Rows to be written.
+pub(crate) struct RowsMut<'a> {
+    values: &'a mut [i8],
+    scales: &'a mut [f32],
+    sums: &'a mut [i32],
+    stride: usize,
+}
+
+impl RowsMut<'_> {
+    /// Rounds as many rows of `x` `[rows, inputs]`.
+    pub(crate) fn quantise(&mut self, x: &[f32], inputs: usize) {
         let rows = x.chunks_exact(inputs.max(1)).zip(self.values.chunks_exact_mut(self.stride.max(1)));
-        for (((row, values), scale), sum) in rows.zip(&mut self.scales).zip(&mut self.sums) {
+        for (((row, values), scale), sum) in rows.zip(self.scales.iter_mut()).zip(self.sums.iter_mut()) {
             (*scale, *sum) = quantise_row(row, values);
         }
+    }
+
+    /// Copies the rows of `from` that `tokens` names.
+    pub(crate) fn gather(&mut self, from: Rows<'_>, tokens: impl Iterator<Item = usize>) {
+        let rows =
+            self.values.chunks_exact_mut(self.stride.max(1)).zip(self.scales.iter_mut()).zip(self.sums.iter_mut());
+        for (token, ((values, scale), sum)) in tokens.zip(rows) {
+            let row = from.values.get(token * from.stride..(token + 1) * from.stride);
+            if let (Some(row), Some(s), Some(total)) = (row, from.scales.get(token), from.sums.get(token)) {
+                values.copy_from_slice(row);
+                (*scale, *sum) = (*s, *total);
+            }
+        }
+    }
+
+    /// The same rows, to be read.
+    pub(crate) fn done(&self) -> Rows<'_> {
+        Rows { values: self.values, scales: self.scales, sums: self.sums, stride: self.stride }
     }
 }
 
@@ -105,6 +206,7 @@ super::vectorised! {
             *v = whole;
             sum += i32::from(whole);
         }
+        values.iter_mut().skip(row.len()).for_each(|padding| *padding = 0);
         (highest / 127.0, sum)
     }
 }
@@ -162,63 +264,96 @@ impl Int8Matrix {
     /// `out[tokens, outputs] = x · selfᵀ`, plus `bias` `[outputs]` where there is one. Gives `false`, and leaves `out` as it
     /// was, when the shapes do not fit.
     #[must_use]
-    pub(crate) fn multiply(&self, x: &Activations, bias: Option<&[f32]>, out: &mut [f32]) -> bool {
+    pub(crate) fn multiply(&self, x: Rows<'_>, bias: Option<&[f32]>, crew: &mut Crew<'_>, out: &mut [f32]) -> bool {
         if x.stride != self.quads * QUAD
-            || out.len() != x.tokens * self.outputs
+            || out.len() != x.tokens() * self.outputs
             || bias.is_some_and(|bias| bias.len() != self.outputs)
         {
             return false;
         }
-        let mut sums = [[0i32; ROWS]; TILE_BLOCKS * TILE_TOKENS];
         let blocks = self.scales.len() / ROWS;
-        let mut block = 0;
-        while block < blocks {
-            let wide = if blocks - block >= TILE_BLOCKS { TILE_BLOCKS } else { 1 };
+        // Parts of whole tiles, some for each thread, so that one that is interrupted holds up little.
+        let parts = if crew.threads() > 1 { 3 * crew.threads() } else { 1 };
+        let part = blocks.div_ceil(parts).next_multiple_of(TILE_BLOCKS);
+        let out = Cells::new(out);
+        crew.run(blocks.div_ceil(part.max(1)), &|task| {
+            // SAFETY: a task's blocks, and so its columns, are its own.
+            unsafe { self.multiply_blocks(x, bias, task * part..blocks.min((task + 1) * part), &out) }
+        });
+        true
+    }
+
+    /// The outputs of some blocks, for all tokens.
+    ///
+    /// # Safety
+    /// No other reference to these columns of `out` `[tokens, outputs]` may live at the same time.
+    unsafe fn multiply_blocks(&self, x: Rows<'_>, bias: Option<&[f32]>, blocks: Range<usize>, out: &Cells<'_>) {
+        let mut block = blocks.start;
+        while block < blocks.end {
+            let wide = if blocks.end - block >= TILE_BLOCKS { TILE_BLOCKS } else { 1 };
+            let (first, size) = (block * ROWS, self.quads * STEP);
+            let last = (first + wide * ROWS).min(self.outputs);
+            let (Some(weights), Some(scales)) =
+                (self.packed.get(block * size..(block + wide) * size), self.scales.get(first..first + wide * ROWS))
+            else {
+                return;
+            };
+            let bias = bias.and_then(|bias| bias.get(first..last));
             let mut token = 0;
-            while token < x.tokens {
-                let many = (x.tokens - token).min(TILE_TOKENS);
-                self.tile(x, (token, many), (block, wide), &mut sums);
-                for (t, sums) in sums.chunks_exact(wide).take(many).enumerate() {
-                    let (Some(&scale), Some(&sum)) = (x.scales.get(token + t), x.sums.get(token + t)) else { continue };
-                    let offset = if self.kernel == Kernel::Avx512Vnni { 128 * sum } else { 0 };
-                    let first = block * ROWS;
-                    let last = (first + wide * ROWS).min(self.outputs);
-                    let row = (token + t) * self.outputs;
-                    let (Some(out), Some(scales)) =
-                        (out.get_mut(row + first..row + last), self.scales.get(first..last))
-                    else {
-                        continue;
-                    };
-                    write_out(sums.as_flattened(), offset, (scale, scales), bias.and_then(|b| b.get(first..last)), out);
+            while token < x.tokens() {
+                let many = (x.tokens() - token).min(TILE_TOKENS);
+                let (Some(values), Some(x_scales), Some(x_sums)) = (
+                    x.values.get(token * x.stride..(token + many) * x.stride),
+                    x.scales.get(token..token + many),
+                    x.sums.get(token..token + many),
+                ) else {
+                    return;
+                };
+                let tile = Tile { weights, values, scales, bias, x_scales, x_sums, shape: (many, wide, self.quads) };
+                // SAFETY: the caller vouches for these columns.
+                let row = |t: usize| unsafe { out.at((token + t) * self.outputs + first, last - first) };
+                match self.kernel {
+                    #[cfg(target_arch = "x86_64")]
+                    Kernel::Avx512Vnni => x86::avx512_vnni(&tile, row),
+                    _ => tile.by_sums(self.kernel, row),
                 }
                 token += many;
             }
             block += wide;
         }
-        true
     }
+}
 
-    /// Sums of `many` tokens from `token` on with `wide` blocks of rows from `block` on: `sums[token * wide + block]`.
-    fn tile(
-        &self,
-        x: &Activations,
-        (token, many): (usize, usize),
-        (block, wide): (usize, usize),
-        sums: &mut [[i32; ROWS]; TILE_BLOCKS * TILE_TOKENS],
-    ) {
-        let size = self.quads * STEP;
-        let (Some(weights), Some(values)) = (
-            self.packed.get(block * size..(block + wide) * size),
-            x.values.get(token * x.stride..(token + many) * x.stride),
-        ) else {
-            return;
-        };
-        match self.kernel {
+/// A product of some tokens with some blocks of rows, small enough for the registers.
+struct Tile<'a> {
+    /// `[wide, quads, STEP]`.
+    weights: &'a [i8],
+    /// `[many, quads · QUAD]`.
+    values: &'a [i8],
+    /// `[wide · ROWS]`.
+    scales: &'a [f32],
+    /// As many as there are outputs, at most `wide · ROWS`.
+    bias: Option<&'a [f32]>,
+    /// `[many]`.
+    x_scales: &'a [f32],
+    /// `[many]`.
+    x_sums: &'a [i32],
+    /// Tokens, blocks and quads.
+    shape: (usize, usize, usize),
+}
+
+impl Tile<'_> {
+    /// Whole sums first, then their scales; `row` gives a token's outputs.
+    fn by_sums<'o>(&self, kernel: Kernel, row: impl Fn(usize) -> &'o mut [f32]) {
+        let mut sums = [[0i32; ROWS]; TILE_BLOCKS * TILE_TOKENS];
+        match kernel {
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512Vnni => x86::avx512_vnni(weights, values, (many, wide, self.quads), sums),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2 => x86::avx2(weights, values, (many, wide, self.quads), sums),
-            _ => portable(weights, values, (many, wide, self.quads), sums),
+            Kernel::Avx2 => x86::avx2(self.weights, self.values, self.shape, &mut sums),
+            _ => portable(self.weights, self.values, self.shape, &mut sums),
+        }
+        let (many, wide, _) = self.shape;
+        for ((t, sums), scale) in sums.chunks_exact(wide).enumerate().take(many).zip(self.x_scales) {
+            write_out(sums.as_flattened(), (*scale, self.scales), self.bias, row(t));
         }
     }
 }
@@ -228,12 +363,12 @@ const TILE_TOKENS: usize = 6;
 const TILE_BLOCKS: usize = 4;
 
 super::vectorised! {
-    /// `out = (sums - offset) · scale of the token · scale of the row + bias`.
-    fn write_out(sums: &[i32], offset: i32, scale: (f32, &[f32]), bias: Option<&[f32]>, out: &mut [f32]) -> () {
+    /// `out = sums · scale of the token · scale of the row + bias`.
+    fn write_out(sums: &[i32], scale: (f32, &[f32]), bias: Option<&[f32]>, out: &mut [f32]) -> () {
         let (scale, scales) = scale;
         #[expect(clippy::cast_precision_loss, reason = "sums are below 2^24 for rows of up to 1,040 inputs, and rounded beyond")]
         for ((o, sum), row) in out.iter_mut().zip(sums).zip(scales) {
-            *o = (sum - offset) as f32 * scale * row;
+            *o = *sum as f32 * scale * row;
         }
         if let Some(bias) = bias {
             out.iter_mut().zip(bias).for_each(|(o, b)| *o += b);
@@ -291,12 +426,17 @@ mod tests {
             for kernel in Kernel::here() {
                 let matrix = Int8Matrix::for_kernel(&weights, &scales, (outputs, inputs), kernel);
                 let mut out = vec![0.0; tokens * outputs];
-                assert!(matrix.multiply(&activations, Some(&bias), &mut out));
+                assert!(matrix.multiply(activations.rows(), Some(&bias), &mut Crew::alone(), &mut out));
                 for (i, (got, want)) in out.iter().zip(&expected).enumerate() {
                     // The scales are multiplied with fused rounding where the processor has it.
                     assert!((got - want).abs() <= 2e-6 * want.abs().max(1.0), "{kernel:?} at {i}: {got}, not {want}");
                 }
-                assert!(!matrix.multiply(&activations, None, &mut out[1..]), "shapes are checked");
+                let mut shared = vec![0.0; tokens * outputs];
+                let (mut pool, rows) = (super::super::Pool::new(2), activations.rows());
+                assert!(matrix.multiply(rows, Some(&bias), &mut Crew::of(&mut pool), &mut shared));
+                assert_eq!(shared, out, "threads change nothing");
+                let short = &mut out[1..];
+                assert!(!matrix.multiply(rows, None, &mut Crew::alone(), short), "shapes are checked");
             }
         }
     }
@@ -306,7 +446,7 @@ mod tests {
         let x = [0.0, 1.0, -2.0, 0.013, 0.5, -0.25, 1.999, 0.0, 0.0, 0.0];
         let mut activations = Activations::default();
         activations.quantise(&x, 5);
-        assert_eq!((activations.tokens, activations.stride), (2, 8));
+        assert_eq!((activations.scales.len(), activations.stride), (2, 8));
         for (t, row) in x.chunks(5).enumerate() {
             let mut sum = 0;
             for (i, x) in row.iter().enumerate() {
@@ -316,12 +456,14 @@ mod tests {
             }
             assert_eq!(sum, activations.sums[t]);
         }
+        activations.quantise(&[2.0; 10], 5);
+        assert!(activations.values.chunks(8).all(|row| row[5..] == [0; 3]), "what was there before is no padding");
         activations.quantise(&[0.0; 8], 4);
         assert!(activations.scales.iter().all(|s| *s == 0.0), "nothing stays nothing");
         let matrix = Int8Matrix::rounded(&[1.0, 0.5, -1.0, 0.25], (2, 2));
         activations.quantise(&[1.0, 1.0], 2);
         let mut out = [0.0; 2];
-        assert!(matrix.multiply(&activations, None, &mut out));
+        assert!(matrix.multiply(activations.rows(), None, &mut Crew::alone(), &mut out));
         assert!((out[0] - 1.5).abs() < 0.01 && (out[1] + 0.75).abs() < 0.01, "{out:?}");
     }
 }

@@ -19,7 +19,8 @@ pub(crate) struct Pool {
     helpers: Vec<JoinHandle<()>>,
 }
 
-type Task<'a> = dyn Fn(usize) + Sync + 'a;
+/// What is done with each number.
+pub(crate) type Task<'a> = dyn Fn(usize) + Sync + 'a;
 
 struct Shared {
     /// The operation at hand; valid while `open` and until `inside` is zero again.
@@ -103,6 +104,37 @@ impl Pool {
                 break;
             }
             task(number);
+        }
+    }
+}
+
+/// Who works on an operation: a pool, or its caller alone.
+pub(crate) struct Crew<'a>(Option<&'a mut Pool>);
+
+impl<'a> Crew<'a> {
+    /// The caller alone.
+    #[must_use]
+    pub(crate) fn alone() -> Self {
+        Self(None)
+    }
+
+    /// The caller and a pool's helpers.
+    #[must_use]
+    pub(crate) fn of(pool: &'a mut Pool) -> Self {
+        Self(Some(pool))
+    }
+
+    /// Threads that work on an operation.
+    #[must_use]
+    pub(crate) fn threads(&self) -> usize {
+        self.0.as_ref().map_or(1, |pool| pool.threads())
+    }
+
+    /// As [`Pool::run`].
+    pub(crate) fn run(&mut self, tasks: usize, task: &Task<'_>) {
+        match &mut self.0 {
+            Some(pool) => pool.run(tasks, task),
+            None => (0..tasks).for_each(task),
         }
     }
 }

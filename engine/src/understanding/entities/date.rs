@@ -2,6 +2,7 @@
 
 use chrono::{Datelike, Days, NaiveDate, Weekday};
 
+use super::number::number;
 use super::word::Word;
 use super::{EntityKind, Found};
 
@@ -69,14 +70,49 @@ fn relative(words: &[Word<'_>], at: usize, today: NaiveDate) -> Option<(NaiveDat
     let on = |days| today.checked_add_days(Days::new(days));
     let ahead = |day: Weekday| u64::from((day.num_days_from_monday() + 7 - today.weekday().num_days_from_monday()) % 7);
     let next = || words.get(at + 1).and_then(|word| weekday(&word.lower));
+    let lower = |place: usize| words.get(place).map(|word| word.lower.as_str());
+    if (lower(at), lower(at + 1), lower(at + 2)) == (Some("day"), Some("after"), Some("tomorrow")) {
+        return on(2).map(|day| (day, 3));
+    }
+    if (lower(at), lower(at + 1), lower(at + 2)) == (Some("day"), Some("before"), Some("yesterday")) {
+        return back(2).map(|day| (day, 3));
+    }
+    // `8 weeks ago`, `in two days`: what stands before and behind says which way.
+    if word == "in" && words.get(at).is_some_and(|word| !word.closes) {
+        return distance(words, at + 1).and_then(|(days, count)| Some((on(days)?, count + 1)));
+    }
+    if let Some((days, count)) = distance(words, at).filter(|(_, count)| lower(at + count) == Some("ago")) {
+        return back(days).map(|day| (day, count + 1));
+    }
+    // Whoever names a limit speaks of what is to come.
+    let limit = at.checked_sub(1).and_then(lower).is_some_and(|word| LIMITS.contains(&word));
     Some(match word {
         "today" => (today, 1),
         "yesterday" => (back(1)?, 1),
         "tomorrow" => (on(1)?, 1),
+        "last" if lower(at + 1) == Some("night") => (back(1)?, 2),
         "last" => (back(7 - ahead(next()?))?, 2),
         "next" | "this" => (on(ahead(next()?)).filter(|day| *day > today).or_else(|| on(7))?, 2),
+        _ if limit => (on(ahead(weekday(word)?)).filter(|day| *day > today).or_else(|| on(7))?, 1),
         _ => (back(7 - ahead(weekday(word)?))?, 1),
     })
+}
+
+/// Words before a day that is to come.
+const LIMITS: [&str; 6] = ["by", "until", "till", "before", "starting", "coming"];
+
+/// `7 days`, `two weeks`, `a week`: in days, and how many words it took.
+fn distance(words: &[Word<'_>], at: usize) -> Option<(u64, usize)> {
+    let (count, used) = match words.get(at)?.lower.as_str() {
+        "a" | "one" => (1, 1),
+        _ => number(words, at).map(|read| (read.hundredths / 100, read.words))?,
+    };
+    let days = match words.get(at + used)?.lower.as_str() {
+        "day" | "days" => count,
+        "week" | "weeks" => count.checked_mul(7)?,
+        _ => return None,
+    };
+    (days <= 3650).then_some((days, used + 1))
 }
 
 fn weekday(word: &str) -> Option<Weekday> {
@@ -102,7 +138,14 @@ fn in_digits(words: &[Word<'_>], at: usize) -> Option<NaiveDate> {
 fn with_month(words: &[Word<'_>], at: usize, today: NaiveDate) -> Option<(NaiveDate, usize)> {
     let lower = |place: usize| words.get(place).map(|word| word.lower.as_str());
     let (day, month, mut next) = if let Some(day) = day(lower(at)?) {
-        let place = if lower(at + 1) == Some("of") { at + 2 } else { at + 1 };
+        let of = lower(at + 1) == Some("of");
+        // `27th of the 9th 1979`: a month's number stands after "of the" alone.
+        if of && lower(at + 2) == Some("the") {
+            let month = self::day(lower(at + 3)?).filter(|month| *month <= 12)?;
+            let year = lower(at + 4).filter(|year| year.len() == 4).and_then(year)?;
+            return NaiveDate::from_ymd_opt(year, month, day).map(|date| (date, 5));
+        }
+        let place = if of { at + 2 } else { at + 1 };
         (day, month(lower(place)?)?, place + 1)
     } else {
         let month = month(lower(at)?)?;

@@ -118,10 +118,18 @@ mod tests {
                 ("on 3 December", "2026-12-03"),
                 ("next Wednesday please", "2026-11-25"),
                 ("31.12.1999", "1999-12-31"),
+                ("I moved the money 7 days ago", "2026-11-16"),
+                ("I spent it two weeks ago", "2026-11-09"),
+                ("pay it in three days", "2026-11-26"),
+                ("it was stolen last night", "2026-11-22"),
+                ("the day after tomorrow", "2026-11-25"),
+                ("I need the money by Wednesday", "2026-11-25"),
+                ("27th of the 9th 1979", "1979-09-27"),
             ],
         );
         assert_eq!(found("31/02/2020"), [], "no such day");
         assert_eq!(found("you may call"), []);
+        assert_eq!(found("a day in a week's time"), []);
     }
 
     #[test]

@@ -4,10 +4,12 @@
 use std::arch::x86_64::{
     __m256i, _mm256_abs_epi8, _mm256_add_epi32, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16,
     _mm256_set1_epi16, _mm256_set1_epi32, _mm256_setzero_si256, _mm256_sign_epi8, _mm256_storeu_si256,
-    _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_si512,
+    _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_setzero_si512, _mm512_sub_epi32,
 };
 
-use super::{QUAD, ROWS, STEP, TILE_BLOCKS, TILE_TOKENS};
+use super::{QUAD, ROWS, STEP, TILE_BLOCKS, TILE_TOKENS, Tile};
 
 type Sums = [[i32; ROWS]; TILE_BLOCKS * TILE_TOKENS];
 
@@ -15,46 +17,48 @@ fn fits(weights: &[i8], values: &[i8], (many, wide, quads): (usize, usize, usize
     weights.len() == wide * quads * STEP && values.len() == many * quads * QUAD && many <= TILE_TOKENS
 }
 
-/// `weights` hold unsigned bytes (128 added), `values` signed ones. The caller has found AVX-512 VNNI.
-pub(super) fn avx512_vnni(weights: &[i8], values: &[i8], shape: (usize, usize, usize), sums: &mut Sums) {
-    if !fits(weights, values, shape) {
+/// The tile's weights hold unsigned bytes (128 added), its values signed ones; `row` gives a token's outputs. The caller has found
+/// AVX-512 VNNI.
+pub(super) fn avx512_vnni<'o>(tile: &Tile<'_>, row: impl Fn(usize) -> &'o mut [f32]) {
+    let (many, wide, _) = tile.shape;
+    if !fits(tile.weights, tile.values, tile.shape) || tile.scales.len() != wide * ROWS {
         return;
     }
-    let (many, wide, quads) = shape;
-    let (w, v) = (weights.as_ptr(), values.as_ptr());
-    // SAFETY: `Kernel::here` found the instructions; `fits` checked that the pointers reach as far as the shape says.
+    if tile.x_scales.len() != many || tile.x_sums.len() != many {
+        return;
+    }
+    // SAFETY: `Kernel::here` found the instructions; `fits` and the comparisons above checked that the slices reach as far as
+    // the shape says.
     unsafe {
-        match (many, wide == TILE_BLOCKS) {
-            (1, true) => vnni_tile::<1, TILE_BLOCKS>(w, v, quads, sums),
-            (2, true) => vnni_tile::<2, TILE_BLOCKS>(w, v, quads, sums),
-            (3, true) => vnni_tile::<3, TILE_BLOCKS>(w, v, quads, sums),
-            (4, true) => vnni_tile::<4, TILE_BLOCKS>(w, v, quads, sums),
-            (5, true) => vnni_tile::<5, TILE_BLOCKS>(w, v, quads, sums),
-            (_, true) => vnni_tile::<6, TILE_BLOCKS>(w, v, quads, sums),
-            (_, false) => {
-                for token in 0..many {
-                    for block in 0..wide {
-                        let mut one = [[0; ROWS]; TILE_BLOCKS * TILE_TOKENS];
-                        vnni_tile::<1, 1>(w.add(block * quads * STEP), v.add(token * quads * QUAD), quads, &mut one);
-                        if let (Some(to), Some(from)) = (sums.get_mut(token * wide + block), one.first()) {
-                            *to = *from;
-                        }
-                    }
-                }
-            }
+        match (many, wide) {
+            (1, TILE_BLOCKS) => vnni_tile::<1, TILE_BLOCKS>(tile, 0, row),
+            (2, TILE_BLOCKS) => vnni_tile::<2, TILE_BLOCKS>(tile, 0, row),
+            (3, TILE_BLOCKS) => vnni_tile::<3, TILE_BLOCKS>(tile, 0, row),
+            (4, TILE_BLOCKS) => vnni_tile::<4, TILE_BLOCKS>(tile, 0, row),
+            (5, TILE_BLOCKS) => vnni_tile::<5, TILE_BLOCKS>(tile, 0, row),
+            (6, TILE_BLOCKS) => vnni_tile::<6, TILE_BLOCKS>(tile, 0, row),
+            _ => (0..many).for_each(|token| vnni_tile::<1, 1>(tile, token, &row)),
         }
     }
 }
 
+/// `T` tokens from `token` on with the first `B` blocks.
+///
 /// # Safety
-/// AVX-512 VNNI is there; `w` reaches over `B` blocks and `v` over `T` tokens of `quads` quads.
+/// AVX-512 VNNI is there; the tile's slices reach over `B` blocks and over `T` tokens from `token` on.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-unsafe fn vnni_tile<const T: usize, const B: usize>(w: *const i8, v: *const i8, quads: usize, sums: &mut Sums) {
-    let mut acc = [[_mm512_setzero_si512(); B]; T];
+unsafe fn vnni_tile<'o, const T: usize, const B: usize>(
+    tile: &Tile<'_>,
+    token: usize,
+    row: impl Fn(usize) -> &'o mut [f32],
+) {
+    let quads = tile.shape.2;
     let size = quads * STEP;
-    for quad in 0..quads {
-        // SAFETY: `quad` is below `quads`, so every read lies inside what the caller vouches for.
-        unsafe {
+    let mut acc = [[_mm512_setzero_si512(); B]; T];
+    // SAFETY: `quad` is below `quads`, so every read lies inside what the caller vouches for.
+    unsafe {
+        let (w, v) = (tile.weights.as_ptr(), tile.values.as_ptr().add(token * quads * QUAD));
+        for quad in 0..quads {
             let mut rows = [_mm512_setzero_si512(); B];
             for (b, row) in rows.iter_mut().enumerate() {
                 *row = _mm512_loadu_si512(w.add(b * size + quad * STEP).cast());
@@ -67,9 +71,27 @@ unsafe fn vnni_tile<const T: usize, const B: usize>(w: *const i8, v: *const i8, 
             }
         }
     }
-    for (sum, acc) in sums.iter_mut().zip(acc.as_flattened()) {
-        // SAFETY: a row of sums is 64 bytes.
-        unsafe { _mm512_storeu_si512(sum.as_mut_ptr().cast(), *acc) };
+    // SAFETY: a token's scale and sum are there, a block has 16 scales, and the masks end where the outputs do.
+    unsafe {
+        for (t, acc) in acc.iter().enumerate() {
+            let out = row(token + t);
+            let offset = _mm512_set1_epi32(128 * *tile.x_sums.get_unchecked(token + t));
+            let scale = _mm512_set1_ps(*tile.x_scales.get_unchecked(token + t));
+            for (b, acc) in acc.iter().enumerate() {
+                let left = out.len().saturating_sub(b * ROWS);
+                let mask = if left >= ROWS { u16::MAX } else { (1u16 << left) - 1 };
+                let scales = _mm512_mul_ps(scale, _mm512_loadu_ps(tile.scales.as_ptr().add(b * ROWS)));
+                let bias = match tile.bias {
+                    Some(bias) if bias.len() == out.len() => {
+                        _mm512_maskz_loadu_ps(mask, bias.as_ptr().wrapping_add(b * ROWS))
+                    }
+                    _ => _mm512_setzero_ps(),
+                };
+                let sums = _mm512_cvtepi32_ps(_mm512_sub_epi32(*acc, offset));
+                let to = out.as_mut_ptr().wrapping_add(b * ROWS);
+                _mm512_mask_storeu_ps(to, mask, _mm512_fmadd_ps(sums, scales, bias));
+            }
+        }
     }
 }
 
