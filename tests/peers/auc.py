@@ -2,12 +2,13 @@
 """AUC of `candor train risk` beside tuned LightGBM and XGBoost, on the same folds and the same inputs.
 
     pip install lightgbm xgboost pandas scikit-learn
-    CANDOR_DATASETS=... CANDOR=target/release/candor python tests/peers/auc.py [SET ...] [--folds 3] [--tries 12]
+    CANDOR_DATASETS=... CANDOR=target/release/candor python tests/peers/auc.py [SET ...] [--folds 3] [--tries 12] [--kept FILE]
 
 Every fold's training part goes to each of the three. The peers are tuned by random search over `--tries` settings, each
 with early stopping in a cross-validation of five folds inside the training part, and are then grown again on all of it with the
 mean number of rounds. Candor does what the command always does (`--test-percent 0`: no rows are kept back). Inputs are
-the ones that Candor takes: protected columns are inputs of none of the three.
+the ones that Candor takes: protected columns are inputs of none of the three. With `--kept` every peer's result is kept in
+a file and not measured again, so that a run can be resumed, and Candor be measured anew beside the same peers.
 """
 import argparse
 import json
@@ -25,6 +26,8 @@ import xgboost
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
+# Of the peers.
+THREADS = 2
 # Label, the word for "bad", and columns that are identifiers or tell the outcome.
 SETS = {
     "uci_german_credit": ("class", "0", []),
@@ -71,7 +74,7 @@ def draw(random):
 
 class LightGbm:
     def __init__(self, d, seed):
-        self.params = {"objective": "binary", "verbosity": -1, "seed": seed, "deterministic": True, "num_threads": 2,
+        self.params = {"objective": "binary", "verbosity": -1, "seed": seed, "deterministic": True, "num_threads": THREADS,
                        "learning_rate": d["rate"], "max_depth": d["depth"], "num_leaves": min(2 ** d["depth"] - 1, 127),
                        "min_child_weight": d["leaf"], "min_child_samples": 5, "lambda_l2": d["penalty"],
                        "bagging_fraction": d["rows"], "bagging_freq": 1, "feature_fraction": d["columns"], "metric": "auc"}
@@ -88,7 +91,7 @@ class LightGbm:
 
 class XgBoost:
     def __init__(self, d, seed):
-        self.params = {"objective": "binary:logistic", "tree_method": "hist", "seed": seed, "nthread": 2, "eta": d["rate"],
+        self.params = {"objective": "binary:logistic", "tree_method": "hist", "seed": seed, "nthread": THREADS, "eta": d["rate"],
                        "max_depth": d["depth"], "min_child_weight": d["leaf"], "lambda": d["penalty"], "subsample": d["rows"],
                        "colsample_bytree": d["columns"], "eval_metric": "auc"}
 
@@ -121,20 +124,49 @@ def peer(kind, x, y, xt, yt, tries):
     return roc_auc_score(yt, scores), time.time() - start
 
 
+class Kept:
+    """Results by set, fold, peer and inputs, in a JSON file where one is named."""
+
+    def __init__(self, path):
+        self.path = path
+        self.results = json.loads(path.read_text()) if path and path.exists() else {}
+
+    def get(self, key, make):
+        if key not in self.results:
+            self.results[key] = make()
+            if self.path:
+                self.path.write_text(json.dumps(self.results, indent=1))
+        return self.results[key]
+
+
+def of_peers(table, inputs):
+    both = table[inputs].copy()
+    for column in both.select_dtypes(exclude="number"):
+        both[column] = both[column].astype("category")
+    # LightGBM refuses names with signs that JSON uses.
+    both.columns = [f"input{position}" for position in range(len(inputs))]
+    return both
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("sets", nargs="*")
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--tries", type=int, default=12)
     parser.add_argument("--first", type=int, help="only so many of the folds")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--kept", type=Path, help="file of the peers' results")
     parser.add_argument("--only-candor", action="store_true")
     args = parser.parse_args()
-    print("| data | rows | Candor | LightGBM | XGBoost | Candor less the better | seconds |\n|---|---|---|---|---|---|---|")
+    global THREADS
+    THREADS = args.threads
+    kept = Kept(args.kept)
+    print("| data | rows | folds | Candor | LightGBM | XGBoost | Candor less the better | seconds |\n|---|---|---|---|---|---|---|---|")
     for name in args.sets or list(SETS):
         table, label = read(name)
         results, seconds = [], []
         folds = StratifiedKFold(args.folds, shuffle=True, random_state=7).split(table, table[label])
-        for learn, held in list(folds)[: args.first]:
+        for fold, (learn, held) in enumerate(list(folds)[: args.first]):
             train, test = table.iloc[learn], table.iloc[held]
             with tempfile.TemporaryDirectory() as folder:
                 ours, took, inputs, report = candor(train, test, label, Path(folder))
@@ -142,14 +174,12 @@ def main():
                   file=sys.stderr, flush=True)
             row, times = [ours], [took]
             if not args.only_candor:
-                both = table[inputs].copy()
-                for column in both.select_dtypes(exclude="number"):
-                    both[column] = both[column].astype("category")
-                # LightGBM refuses names with signs that JSON uses.
-                both.columns = [f"input{position}" for position in range(len(inputs))]
+                inputs.sort()
+                both = of_peers(table, inputs)
                 x, xt = both.iloc[learn], both.iloc[held]
                 for kind in (LightGbm, XgBoost):
-                    score, took = peer(kind, x, train[label], xt, test[label], args.tries)
+                    key = f"{name}, fold {fold} of {args.folds}, {kind.__name__}, {args.tries} tries, {','.join(inputs)}"
+                    score, took = kept.get(key, lambda: peer(kind, x, train[label], xt, test[label], args.tries))
                     print(f"{name}: {kind.__name__} {score:.4f} in {took:.0f} s", file=sys.stderr, flush=True)
                     row.append(score)
                     times.append(took)
@@ -157,7 +187,8 @@ def main():
             seconds.append(times)
         mean, took = numpy.mean(results, axis=0), numpy.sum(seconds, axis=0)
         cells = [f"{value:.4f}" for value in mean] + ([] if args.only_candor else [f"{mean[0] - max(mean[1:]):+.4f}"])
-        print(f"| {name} | {len(table)} | " + " | ".join(cells) + " | " + ", ".join(f"{t:.0f}" for t in took) + " |", flush=True)
+        print(f"| {name} | {len(table)} | {len(results)} of {args.folds} | " + " | ".join(cells) + " | "
+              + ", ".join(f"{t:.0f}" for t in took) + " |", flush=True)
 
 
 main()

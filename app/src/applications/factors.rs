@@ -170,7 +170,7 @@ struct Arrivals {
 
 /// So many applications in four weeks are counted again at most once a second: counting them for each would cost more than
 /// scoring it, and a second changes nothing.
-const MANY: i64 = 2000;
+const MANY: i64 = 200;
 /// See [`MANY`].
 const FRESH: TimeDelta = TimeDelta::seconds(1);
 

@@ -10,6 +10,7 @@ mod assessments;
 mod changes;
 pub mod decisions;
 mod factors;
+mod in_force;
 pub mod labels;
 pub mod letters;
 pub mod models;

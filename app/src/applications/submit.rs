@@ -15,8 +15,9 @@ use crate::server::App;
 use crate::{AppError, Result, webhooks};
 
 use super::application::{self, PURPOSES};
+use super::in_force::in_force;
 use super::words::{self, CustomerWords};
-use super::{Applicant, Application, Channel, Session, Status, assessments, factors, models, policies, scoring};
+use super::{Applicant, Application, Channel, Session, Status, assessments, factors, models, scoring};
 
 /// Days the bank has for a decision: 12 CFR 1002.9(a)(1).
 const DAYS_TO_DECIDE: u64 = 30;
@@ -224,7 +225,7 @@ impl Submitted {
 /// [`AppError::Invalid`] naming every field that needs another look, [`AppError::Conflict`] when the external key is
 /// taken, [`AppError::Unavailable`] without a model.
 pub async fn submit(app: &App, new: NewApplication) -> Result<Submitted> {
-    let mut transaction = app.db.begin().await?;
+    let mut transaction = app.commits.begin().await?;
     let submitted = submit_within(&mut transaction, new).await?;
     if !submitted.again {
         audit::append(&mut transaction, submitted.audit_entry()).await?;
@@ -246,13 +247,12 @@ pub async fn submit_within(connection: &mut PgConnection, new: NewApplication) -
     {
         return submitted_before(connection, earlier, draft.status_token.clone()).await;
     }
-    let policy = policies::active(connection).await?;
+    let in_force = in_force(connection).await?;
     let factors = factors::factors(connection, &new).await?;
-    let models = models::in_force(connection).await?;
-    let assessment = scoring::assess(&models.active, &factors, &policy.body)?;
+    let assessment = scoring::assess(&in_force.models.active, &factors, &in_force.policy)?;
     let status_token = new.draft.as_ref().map_or_else(random_token, |draft| draft.status_token.clone());
     let id = Uuid::now_v7();
-    let kept = Kept { application: id, assessment: Uuid::now_v7(), policy: policy.id };
+    let kept = Kept { application: id, assessment: Uuid::now_v7(), policy: in_force.policy_id };
     let Some(number) = insert(connection, &new, &factors, &assessment, &status_token, &kept).await? else {
         // The same draft, sent twice at the same moment: the other request was first.
         let draft = new.draft.as_ref().map_or(Uuid::nil(), |draft| draft.id);
@@ -260,8 +260,8 @@ pub async fn submit_within(connection: &mut PgConnection, new: NewApplication) -
         let earlier = earlier.ok_or_else(|| AppError::Internal("an application was not kept".to_owned()))?;
         return submitted_before(connection, earlier, status_token).await;
     };
-    if let Some((key, model)) = &models.shadow {
-        models::keep_shadow(connection, (*key, model), id, policy.id, &policy.body, &factors).await?;
+    if let Some((key, model)) = &in_force.models.shadow {
+        models::keep_shadow(connection, (*key, model), id, in_force.policy_id, &in_force.policy, &factors).await?;
     }
     let application = kept_application(id, number, &new, factors);
     webhooks::record(connection, "application.submitted", &news(&application, &assessment)).await?;

@@ -1,8 +1,6 @@
 //! `candor explain`.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use candor_engine::risk::import::{Imported, ImportedExplainer, Inputs};
 use candor_engine::risk::{Model, RowExplainer};
@@ -10,11 +8,9 @@ use clap::Args;
 
 use crate::config::Config;
 
-use super::lines::{JsonLines, open};
+use super::in_order::in_order;
+use super::table::{Block, Table};
 use super::{Failure, score};
-
-/// Rows that are explained together.
-const BLOCK: usize = 4096;
 
 /// Explain a tree model's score of every row of a table by exact Shapley values, in log-odds.
 ///
@@ -27,16 +23,20 @@ pub(super) struct Explain {
     /// The model; the shipped one where it is left out.
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Table with a column for every input of the model; empty cells are missing values. `-` is standard input.
-    #[arg(long, value_name = "CSV")]
+    /// Table with a column for every input of the model, CSV or Parquet; empty cells are missing values. `-` is CSV on standard
+    /// input.
+    #[arg(long, value_name = "FILE")]
     data: PathBuf,
     /// Explain against these rows (interventional values) instead of the training data's shares at each split. Models without
     /// those shares (ONNX) are explained against the first 1000 rows of the data where this is left out.
-    #[arg(long, value_name = "CSV")]
+    #[arg(long, value_name = "FILE")]
     background: Option<PathBuf>,
+    /// Threads; 0 takes what the machine has. The output is the same with any number.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
 }
 
-/// Rows of the data that stand in for a background.
+/// Rows of the data that stand in for a background; at most a block.
 const STAND_IN: usize = 1000;
 
 impl Explain {
@@ -55,34 +55,34 @@ impl Explain {
         self.own(&model)
     }
 
-    fn own(&self, model: &Model) -> Result<(), Failure> {
-        let mut table = csv::Reader::from_reader(open(Some(&self.data))?);
-        let mut explainer = RowExplainer::new(model, table.headers()?.iter())?;
-        let mut output = JsonLines::new();
-        let mut row = csv::StringRecord::new();
-        let mut progress = Progress::new();
-        while table.read_record(&mut row)? {
-            let explanation =
-                explainer.explain(|column| row.get(column)).map_err(|error| Failure::from(error).at(place(&row)))?;
-            output.write(&explanation)?;
-            progress.add(1);
+    fn threads(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
         }
-        progress.finish();
-        output.finish()
+    }
+
+    fn own(&self, model: &Model) -> Result<(), Failure> {
+        let mut table = Table::open(&self.data)?;
+        let explainer = RowExplainer::new(model, table.names().iter().map(String::as_str))?;
+        table.only(explainer.places())?;
+        let mut first = Block::new();
+        table.read(&mut first)?;
+        in_order(table, first, vec![explainer; self.threads()].into_iter().map(by_row).collect())
     }
 
     fn imported(&self, model: &Imported) -> Result<(), Failure> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut table = csv::Reader::from_reader(open(Some(&self.data))?);
-        let inputs = Inputs::new(model, table.headers()?.iter())?;
-        let mut rows = Rows { values: Vec::new(), count: 0, record: csv::StringRecord::new() };
-        rows.read(&mut table, &inputs)?;
+        let mut table = Table::open(&self.data)?;
+        let inputs = Inputs::new(model, table.names().iter().map(String::as_str))?;
+        table.only(inputs.places())?;
+        let mut first = Block::new();
+        table.read(&mut first)?;
         let background = match &self.background {
             Some(path) => Some(table_of(model, path)?),
             None if model.covers => None,
             None => {
-                let head: Vec<Vec<f64>> =
-                    rows.values.chunks(inputs.names().len().max(1)).take(STAND_IN).map(<[f64]>::to_vec).collect();
+                let head = (0..first.rows().min(STAND_IN)).map(|row| encoded(&inputs, &first, row));
+                let head = head.collect::<Result<Vec<_>, Failure>>()?;
                 eprintln!(
                     "the model's file does not tell how much training data passed each split: \
                      explaining against the first {} rows of the data (see --background)",
@@ -91,19 +91,48 @@ impl Explain {
                 Some(head)
             }
         };
-        let mut explainer = ImportedExplainer::new(model, background.as_deref(), threads)?;
-        let mut output = JsonLines::new();
-        let mut progress = Progress::new();
-        while rows.count > 0 {
-            explainer.explain(&rows.values);
-            for row in 0..rows.count {
-                output.write(&explainer.row(row, inputs.names()))?;
+        let explainer = ImportedExplainer::new(model, background.as_deref())?;
+        let worker = |()| {
+            let (mut explained, mut values) = (explainer.block(), Vec::new());
+            let inputs = &inputs;
+            move |block: &Block, lines: &mut Vec<u8>| {
+                values.clear();
+                let mut fault = None;
+                let mut rows = 0;
+                for row in 0..block.rows() {
+                    let before = values.len();
+                    match inputs.encode(|column| block.cell(row, column), &mut values) {
+                        Ok(()) => rows += 1,
+                        Err(error) => {
+                            values.truncate(before);
+                            fault = Some(Failure::from(error).at(block.place(row)));
+                            break;
+                        }
+                    }
+                }
+                explained.explain(&values);
+                for row in 0..rows {
+                    serde_json::to_writer(&mut *lines, &explained.row(row, inputs.names()))?;
+                    lines.push(b'\n');
+                }
+                fault.map_or(Ok(()), Err)
             }
-            progress.add(rows.count);
-            rows.read(&mut table, &inputs)?;
+        };
+        in_order(table, first, vec![(); self.threads()].into_iter().map(worker).collect())
+    }
+}
+
+/// Explains one row after the other.
+fn by_row<'m>(mut explainer: RowExplainer<'m>) -> impl FnMut(&Block, &mut Vec<u8>) -> Result<(), Failure> + use<'m> {
+    move |block, lines| {
+        for row in 0..block.rows() {
+            let explanation = explainer
+                .explain(|column| block.cell(row, column))
+                .map_err(|error| Failure::from(error).at(block.place(row)))?;
+            serde_json::to_writer(&mut *lines, &explanation)?;
+            lines.push(b'\n');
         }
-        progress.finish();
-        output.finish()
+        Ok(())
     }
 }
 
@@ -112,71 +141,27 @@ fn is_own(bytes: &[u8]) -> bool {
     bytes.trim_ascii_start().starts_with(b"{") && bytes.windows(13).take(4096).any(|window| window == b"candor-risk/1")
 }
 
-fn place(record: &csv::StringRecord) -> String {
-    record.position().map_or_else(String::new, |position| format!("line {}", position.line()))
+fn encoded(inputs: &Inputs<'_>, block: &Block, row: usize) -> Result<Vec<f64>, Failure> {
+    let mut values = Vec::new();
+    let read = inputs.encode(|column| block.cell(row, column), &mut values);
+    read.map_err(|error| Failure::from(error).at(block.place(row)))?;
+    Ok(values)
 }
 
 /// All rows of a table, encoded for a model.
 pub(super) fn table_of(model: &Imported, path: &Path) -> Result<Vec<Vec<f64>>, Failure> {
-    let mut table = csv::Reader::from_reader(open(Some(path))?);
-    let inputs =
-        Inputs::new(model, table.headers()?.iter()).map_err(|error| Failure::from(error).at(path.display()))?;
-    let mut rows = Vec::new();
-    let mut record = csv::StringRecord::new();
-    while table.read_record(&mut record)? {
-        let mut row = Vec::new();
-        let read = inputs.encode(|column| record.get(column), &mut row);
-        read.map_err(|error| Failure::from(error).at(place(&record)).at(path.display()))?;
-        rows.push(row);
-    }
-    Ok(rows)
-}
-
-/// A block of encoded rows; its room is used again.
-struct Rows {
-    values: Vec<f64>,
-    count: usize,
-    record: csv::StringRecord,
-}
-
-impl Rows {
-    fn read(&mut self, table: &mut csv::Reader<impl Read>, inputs: &Inputs<'_>) -> Result<(), Failure> {
-        self.values.clear();
-        self.count = 0;
-        while self.count < BLOCK && table.read_record(&mut self.record)? {
-            let record = &self.record;
-            let read = inputs.encode(|column| record.get(column), &mut self.values);
-            read.map_err(|error| Failure::from(error).at(place(record)))?;
-            self.count += 1;
+    let mut table = Table::open(path)?;
+    let inputs = Inputs::new(model, table.names().iter().map(String::as_str))
+        .map_err(|error| Failure::from(error).at(path.display()))?;
+    table.only(inputs.places())?;
+    let (mut block, mut rows) = (Block::new(), Vec::new());
+    loop {
+        table.read(&mut block).map_err(|failure| failure.at(path.display()))?;
+        if block.rows() == 0 {
+            return Ok(rows);
         }
-        Ok(())
-    }
-}
-
-/// Says on standard error how far a long run has come.
-struct Progress {
-    rows: usize,
-    start: Instant,
-    said: Instant,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self { rows: 0, start: Instant::now(), said: Instant::now() }
-    }
-
-    fn add(&mut self, rows: usize) {
-        self.rows += rows;
-        if self.said.elapsed() > Duration::from_secs(2) {
-            self.said = Instant::now();
-            eprintln!("{} rows in {:.0} s", self.rows, self.start.elapsed().as_secs_f64());
-        }
-    }
-
-    /// Short runs need no summary.
-    fn finish(&self) {
-        if self.start.elapsed() > Duration::from_secs(2) {
-            eprintln!("{} rows in {:.1} s", self.rows, self.start.elapsed().as_secs_f64());
+        for row in 0..block.rows() {
+            rows.push(encoded(&inputs, &block, row).map_err(|failure| failure.at(path.display()))?);
         }
     }
 }

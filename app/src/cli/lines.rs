@@ -9,13 +9,13 @@ use serde::Serialize;
 use super::Failure;
 
 /// Opens `file`, or standard input where there is none or its name is `-`.
-pub(super) fn open(file: Option<&Path>) -> Result<Box<dyn Read>, Failure> {
+pub(super) fn open(file: Option<&Path>) -> Result<Box<dyn Read + Send>, Failure> {
     match file {
         Some(path) if path != Path::new("-") => {
             let file = File::open(path).map_err(|error| Failure::from(error).at(path.display()))?;
             Ok(Box::new(BufReader::new(file)))
         }
-        _ => Ok(Box::new(io::stdin().lock())),
+        _ => Ok(Box::new(io::stdin())),
     }
 }
 

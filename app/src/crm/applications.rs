@@ -157,7 +157,7 @@ pub(super) async fn submit(
     body: Json<NewLoanApplication>,
 ) -> Result<HttpResponse> {
     client.require("applications:write")?;
-    let mut work = match idempotency::begin(&app.db, &client, &request, &*body).await? {
+    let mut work = match idempotency::begin(&app.commits, &client, &request, &*body).await? {
         Attempt::Fresh(work) => work,
         Attempt::Replay(answer) => return Ok(answer),
     };
@@ -239,7 +239,7 @@ pub(super) async fn label(
     body: Json<NewLabel>,
 ) -> Result<HttpResponse> {
     client.require("applications:write")?;
-    let mut work = match idempotency::begin(&app.db, &client, &request, &*body).await? {
+    let mut work = match idempotency::begin(&app.commits, &client, &request, &*body).await? {
         Attempt::Fresh(work) => work,
         Attempt::Replay(answer) => return Ok(answer),
     };

@@ -157,7 +157,7 @@ pub(super) async fn create(
     body: Json<NewContact>,
 ) -> Result<HttpResponse> {
     client.require("contacts:write")?;
-    let mut work = match idempotency::begin(&app.db, &client, &request, &*body).await? {
+    let mut work = match idempotency::begin(&app.commits, &client, &request, &*body).await? {
         Attempt::Fresh(work) => work,
         Attempt::Replay(answer) => return Ok(answer),
     };

@@ -195,7 +195,7 @@ pub(super) async fn start(
 ) -> Result<HttpResponse> {
     client.require("conversations:write")?;
     let text = customer_text(&body.text)?;
-    let mut work = match idempotency::begin(&app.db, &client, &request, &*body).await? {
+    let mut work = match idempotency::begin(&app.commits, &client, &request, &*body).await? {
         Attempt::Fresh(work) => work,
         Attempt::Replay(answer) => return Ok(answer),
     };
@@ -239,7 +239,7 @@ pub(super) async fn send(
 ) -> Result<HttpResponse> {
     client.require("conversations:write")?;
     let text = customer_text(&body.text)?;
-    let mut work = match idempotency::begin(&app.db, &client, &request, &*body).await? {
+    let mut work = match idempotency::begin(&app.commits, &client, &request, &*body).await? {
         Attempt::Fresh(work) => work,
         Attempt::Replay(answer) => return Ok(answer),
     };
@@ -261,7 +261,7 @@ pub(super) async fn hand_off(
     id: Path<Uuid>,
 ) -> Result<HttpResponse> {
     client.require("conversations:write")?;
-    let mut work = match idempotency::begin(&app.db, &client, &request, &"").await? {
+    let mut work = match idempotency::begin(&app.commits, &client, &request, &"").await? {
         Attempt::Fresh(work) => work,
         Attempt::Replay(answer) => return Ok(answer),
     };

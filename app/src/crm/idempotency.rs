@@ -12,9 +12,9 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::PgPool;
 
-use crate::db::GroupCommit;
+use crate::db::{GroupCommit, Together};
 use crate::{AppError, Result};
 
 use super::Client;
@@ -49,19 +49,19 @@ pub(super) enum Attempt {
 /// An open transaction whose answer will be kept.
 pub(super) struct Work {
     /// Do everything in here.
-    pub(super) tx: Transaction<'static, Postgres>,
+    pub(super) tx: Together,
     client: Client,
     key: Option<String>,
 }
 
 /// Starts the work of a POST whose meaning is `body`.
 pub(super) async fn begin(
-    db: &PgPool,
+    commits: &GroupCommit,
     client: &Client,
     request: &HttpRequest,
     body: &impl Serialize,
 ) -> Result<Attempt> {
-    let mut tx = db.begin().await?;
+    let mut tx = commits.begin().await?;
     let Some(key) = key(request)? else {
         return Ok(Attempt::Fresh(Work { tx, client: client.clone(), key: None }));
     };

@@ -51,7 +51,7 @@ pub(super) async fn understand(
     if let Some(index) = body.texts.iter().position(|text| text.trim().is_empty() || text.chars().count() > 2000) {
         return Err(AppError::field(format!("texts[{index}]"), "Must have 1 to 2,000 characters."));
     }
-    let work = match idempotency::begin(&app.db, &client, &request, &*body).await? {
+    let work = match idempotency::begin(&app.commits, &client, &request, &*body).await? {
         Attempt::Fresh(work) => work,
         Attempt::Replay(answer) => return Ok(answer),
     };

@@ -94,7 +94,7 @@ pub(super) async fn create(
     if let Some(unknown) = body.events.iter().find(|event| !EVENTS.iter().any(|(known, _)| known == event)) {
         return Err(AppError::field("events", format!("{unknown} is not a kind of event.")));
     }
-    let mut work = match idempotency::begin(&app.db, &client, &request, &*body).await? {
+    let mut work = match idempotency::begin(&app.commits, &client, &request, &*body).await? {
         Attempt::Fresh(work) => work,
         Attempt::Replay(answer) => return Ok(answer),
     };
@@ -177,7 +177,7 @@ pub(super) async fn replay(
 ) -> Result<HttpResponse> {
     client.require(SCOPE)?;
     let (webhook, event) = path.into_inner();
-    let mut work = match idempotency::begin(&app.db, &client, &request, &"").await? {
+    let mut work = match idempotency::begin(&app.commits, &client, &request, &"").await? {
         Attempt::Fresh(work) => work,
         Attempt::Replay(answer) => return Ok(answer),
     };

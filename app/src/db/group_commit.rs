@@ -7,7 +7,9 @@
 //! is on the disk has everything that it was built on. After a crash there is nothing that was answered and is missing,
 //! and nothing is half there.
 
-use sqlx::{PgPool, Postgres, Transaction};
+use std::ops::{Deref, DerefMut};
+
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{AppError, Result};
@@ -17,6 +19,7 @@ type Waiter = oneshot::Sender<std::result::Result<(), String>>;
 /// Commits transactions together. Cheap to clone.
 #[derive(Clone)]
 pub struct GroupCommit {
+    db: PgPool,
     waiters: mpsc::UnboundedSender<Waiter>,
 }
 
@@ -25,21 +28,49 @@ impl GroupCommit {
     #[must_use]
     pub fn start(db: PgPool) -> Self {
         let (waiters, waiting) = mpsc::unbounded_channel();
-        tokio::spawn(force(db, waiting));
-        Self { waiters }
+        tokio::spawn(force(db.clone(), waiting));
+        Self { db, waiters }
+    }
+
+    /// Begins a transaction that [`GroupCommit::commit`] ends. That it will not wait for the disk by itself is said in the
+    /// step that begins it: while the end of the audit log is held, every step counts.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn begin(&self) -> Result<Together> {
+        let transaction = self.db.begin_with("begin; set local synchronous_commit = off").await?;
+        Ok(Together { transaction })
     }
 
     /// Commits. When this returns, the transaction is on the disk.
     ///
     /// # Errors
     /// When the database fails; the transaction may be kept all the same, as with any commit whose answer is lost.
-    pub async fn commit(&self, mut transaction: Transaction<'static, Postgres>) -> Result<()> {
-        sqlx::query!("set local synchronous_commit = off").execute(&mut *transaction).await?;
-        transaction.commit().await?;
+    pub async fn commit(&self, together: Together) -> Result<()> {
+        together.transaction.commit().await?;
         let (told, done) = oneshot::channel();
         let gone = || AppError::Unavailable("The database is being closed.".to_owned());
         self.waiters.send(told).map_err(|_| gone())?;
         done.await.map_err(|_| gone())?.map_err(AppError::Unavailable)
+    }
+}
+
+/// An open transaction that is committed together with others. Dropped, it leaves nothing.
+pub struct Together {
+    transaction: Transaction<'static, Postgres>,
+}
+
+impl Deref for Together {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.transaction
+    }
+}
+
+impl DerefMut for Together {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.transaction
     }
 }
 

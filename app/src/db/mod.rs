@@ -15,7 +15,7 @@ use crate::config::Config;
 
 use embedded::{Embedded, EmbeddedError};
 
-pub use group_commit::GroupCommit;
+pub use group_commit::{GroupCommit, Together};
 
 /// All migrations, compiled in. Forward only.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");

@@ -149,6 +149,67 @@ fn rows_of_a_table_are_explained() {
 }
 
 #[test]
+fn a_parquet_file_is_explained_as_the_same_table_in_text_on_any_number_of_threads() {
+    // What `fixtures/columns.parquet` holds, in text.
+    let parquet = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/program/fixtures/columns.parquet");
+    let mut text = "double,int8,word,small,fraud\n".to_owned();
+    for row in 0..2500_u32 {
+        let given = |value: String| if row % 7 == 3 { String::new() } else { value };
+        let (double, int8) =
+            (given((f64::from(row) / 3.0).to_string()), given((f64::from(row % 100) - 50.0).to_string()));
+        let (word, fraud) =
+            (given(format!("wörd {}", row % 11)), u8::from(row % 100 > 70 && row % 11 < 4 || row % 31 == 0));
+        text.push_str(&format!("{double},{int8},{word},{},{fraud}\n", row % 300));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("rows.csv");
+    std::fs::write(&table, text).unwrap();
+    let model = folder.path().join("model");
+    let mut train = candor();
+    train
+        .args(["train", "risk", "--label", "fraud", "--most-trees", "30", "--data"])
+        .arg(&table)
+        .arg("--out")
+        .arg(&model);
+    let trained = train.output().unwrap();
+    assert!(trained.status.success(), "{}", words(trained.stderr));
+    let explain = |data: &std::path::Path, threads: &str| {
+        let mut command = candor();
+        command
+            .args(["explain", "--threads", threads, "--model"])
+            .arg(model.join("model.json"))
+            .arg("--data")
+            .arg(data);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", words(output.stderr));
+        words(output.stdout)
+    };
+    let one = explain(&table, "1");
+    assert_eq!(one.lines().count(), 2500);
+    assert!(one == explain(&table, "3"), "the order is the table's");
+    assert!(one == explain(&parquet, "2"), "Parquet gives what text gives");
+}
+
+#[test]
+fn a_row_that_can_not_be_read_ends_the_explaining_after_the_rows_before_it() {
+    let shipped = candor_engine::risk::Model::load(candor_engine::risk::SHIPPED_MODEL).unwrap();
+    let names: Vec<String> = shipped.features().iter().map(|feature| feature.factor.name.clone()).collect();
+    let line =
+        |first: &str| std::iter::once(first).chain(names.iter().skip(1).map(|_| "")).collect::<Vec<_>>().join(",");
+    let mut text = names.join(",") + "\n";
+    (0..3000).for_each(|_| text += &(line("1") + "\n"));
+    text += &(line("much") + "\n");
+    (0..3000).for_each(|_| text += &(line("1") + "\n"));
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("rows.csv");
+    std::fs::write(&table, text).unwrap();
+    let output = candor().args(["explain", "--threads", "2", "--data"]).arg(&table).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(words(output.stderr).contains("candor: line 3002: column"));
+    assert_eq!(words(output.stdout).lines().count(), 3000);
+}
+
+#[test]
 fn a_reader_that_has_read_enough_is_no_failure() {
     let input = "{}\n".repeat(2000);
     let mut child =

@@ -8,8 +8,10 @@
     reason = "a failure here is a failed test"
 )]
 
+mod pairs;
 mod process;
 
 mod command_line;
+mod faults;
 mod private_postgres;
 mod replicas;

@@ -4,8 +4,8 @@
 //! cargo run --release -p candor-engine --example train-risk -- engine/weights/risk
 //! ```
 //!
-//! The same program gives the same file, bit for bit; the shipped one was made before the search looked at more shapes, so this
-//! gives a new one. A bank trains on its own applications with `candor train risk`.
+//! The same program gives the same file, bit for bit: the shipped one. A bank trains on its own applications with
+//! `candor train risk`.
 
 use std::error::Error;
 use std::path::PathBuf;

@@ -3,12 +3,13 @@
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
+use super::cell::Cell;
 use super::features::UnreadableCell;
 use super::model::Model;
 use super::shap::Scratch;
 
 /// Reads a table's rows with a model's inputs. Made once for a file; each row reuses the same room.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RowExplainer<'m> {
     model: &'m Model,
     /// For each input, the table's column.
@@ -90,13 +91,21 @@ impl<'m> RowExplainer<'m> {
         })
     }
 
-    /// Scores and explains a row. `cell` answers the text in a column; `None` and empty mean missing.
+    /// For each input, the table's column.
+    pub fn places(&self) -> &[usize] {
+        &self.columns
+    }
+
+    /// Scores and explains a row. `cell` answers what is in a column; `None` and empty mean missing.
     ///
     /// # Errors
     /// When a number is expected and the cell holds something else.
-    pub fn explain<'c>(&mut self, cell: impl Fn(usize) -> Option<&'c str>) -> Result<Explanation<'_>, UnreadableCell> {
+    pub fn explain<'c, C: Into<Cell<'c>>>(
+        &mut self,
+        cell: impl Fn(usize) -> C,
+    ) -> Result<Explanation<'_>, UnreadableCell> {
         for ((value, &column), feature) in self.row.iter_mut().zip(&self.columns).zip(self.model.features()) {
-            *value = feature.encode_cell(cell(column).unwrap_or_default())?;
+            *value = feature.encode_cell(cell(column))?;
         }
         let margin = self.model.explainer().margin(&self.row);
         self.model.explainer().explain(&self.row, &mut self.scratch, &mut self.contributions);

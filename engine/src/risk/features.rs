@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::application::{Application, Value};
+use super::cell::Cell;
 use super::factors::{Factor, Kind};
 
 /// One input of a model, as its file keeps it.
@@ -50,11 +51,23 @@ impl Feature {
         position.and_then(|position| u32::try_from(position).ok()).map_or(f64::NAN, f64::from)
     }
 
-    /// A cell of a CSV file; empty means missing.
+    /// A cell of a table; empty means missing. A category's word may be a number.
     ///
     /// # Errors
     /// When a number is expected and the cell holds something else.
-    pub fn encode_cell(&self, cell: &str) -> Result<f64, UnreadableCell> {
+    pub fn encode_cell<'c>(&self, cell: impl Into<Cell<'c>>) -> Result<f64, UnreadableCell> {
+        match (cell.into(), self.factor.kind) {
+            (Cell::Missing, _) => Ok(f64::NAN),
+            (Cell::Text(text), _) => self.encode_text(text),
+            (Cell::Number(number), Kind::Category) => Ok(self.encode_category(Some(&number.to_string()))),
+            (Cell::Number(number), _) if number.is_infinite() => {
+                Err(UnreadableCell { column: self.factor.name.clone(), text: number.to_string() })
+            }
+            (Cell::Number(number), _) => Ok(self.encode_number(Some(number).filter(|number| !number.is_nan()))),
+        }
+    }
+
+    fn encode_text(&self, cell: &str) -> Result<f64, UnreadableCell> {
         let cell = cell.trim();
         if self.factor.kind == Kind::Category {
             return Ok(self.encode_category(Some(cell)));
@@ -142,6 +155,7 @@ mod tests {
         let error = feature("income").encode_cell("much").unwrap_err();
         assert_eq!((error.column.as_str(), error.text.as_str()), ("income", "much"));
         assert!(feature("income").encode_cell("inf").is_err());
+        assert!(feature("income").encode_cell(Cell::Number(f64::INFINITY)).is_err());
     }
 
     #[test]
@@ -149,6 +163,17 @@ mod tests {
         let source = feature("source");
         assert_eq!(source.encode_cell("chat").unwrap(), 1.0);
         assert!(source.encode_cell("telepathy").unwrap().is_nan());
+        assert!(source.encode_cell(Cell::Missing).unwrap().is_nan());
+    }
+
+    #[test]
+    fn numbers_and_their_texts_are_the_same() {
+        let income = feature("income");
+        assert_eq!(income.encode_cell(Cell::Number(0.1)).unwrap(), income.encode_cell("0.1").unwrap());
+        assert!(income.encode_cell(Cell::Number(f64::NAN)).unwrap().is_nan());
+        assert!(feature("bank_months_count").encode_cell(Cell::Number(-1.0)).unwrap().is_nan());
+        let numbered = Feature { categories: vec!["1".into(), "2".into()], ..feature("source") };
+        assert_eq!(numbered.encode_cell(Cell::Number(2.0)).unwrap(), 1.0);
     }
 
     #[test]

@@ -22,8 +22,9 @@ mod xgboost;
 mod xgboost_objective;
 
 pub use bench::{ImportedBench, bench_imported};
-pub use explain::{ExplainError, ImportedExplainer, ImportedExplanation, Inputs};
+pub use explain::{ExplainError, ExplainedBlock, ImportedExplainer, ImportedExplanation, Inputs};
 
+use super::cell::Cell;
 use super::ensemble::{Ensemble, TreeError};
 use super::features::single;
 use super::model::probability;
@@ -207,7 +208,19 @@ impl Imported {
     ///
     /// # Errors
     /// When a number is expected and the cell holds something else.
-    pub fn encode(&self, column: &InputColumn, cell: &str) -> Result<f64, NotANumber> {
+    pub fn encode<'c>(&self, column: &InputColumn, cell: impl Into<Cell<'c>>) -> Result<f64, NotANumber> {
+        match cell.into() {
+            Cell::Missing => Ok(f64::NAN),
+            Cell::Text(text) => self.encode_text(column, text),
+            Cell::Number(number) if !column.levels.is_empty() => self.encode_text(column, &number.to_string()),
+            Cell::Number(number) if number.is_infinite() => {
+                Err(NotANumber { column: column.name.clone(), text: number.to_string() })
+            }
+            Cell::Number(number) => Ok(self.encode_number(column, number)),
+        }
+    }
+
+    fn encode_text(&self, column: &InputColumn, cell: &str) -> Result<f64, NotANumber> {
         let cell = cell.trim();
         if !column.levels.is_empty() {
             let code = column.levels.iter().position(|level| level == cell).or_else(|| same_number(column, cell));

@@ -4,7 +4,7 @@
 use super::ensemble::{Ensemble, Split, Tree, ZERO};
 
 /// Nothing there.
-pub(super) const NONE: u32 = u32::MAX;
+const NONE: u32 = u32::MAX;
 
 /// A link with this bit leads to a leaf; the rest is its position.
 pub(super) const LEAF: u32 = 1 << 31;
@@ -23,7 +23,7 @@ pub(super) struct Inner {
     categories: u32,
     /// How many words of bits there are.
     words: u32,
-    /// Position among the repeats; [`NONE`] where the path has not looked at the feature before.
+    /// Position among the repeats; 0 where the path has not looked at the feature before.
     pub(super) repeat: u32,
     missing_left: bool,
     zero_missing: bool,
@@ -57,6 +57,7 @@ pub(super) struct Layout {
     pub(super) trees: Vec<Extent>,
     pub(super) inner: Vec<Inner>,
     pub(super) leaves: Vec<f64>,
+    /// The first one stands for no repeat, so that nothing need be asked before it is looked up.
     pub(super) repeats: Vec<Repeat>,
     categories: Vec<u64>,
     pub(super) features: usize,
@@ -73,7 +74,7 @@ impl Layout {
             trees: Vec::with_capacity(ensemble.trees().len()),
             inner: Vec::new(),
             leaves: Vec::new(),
-            repeats: Vec::new(),
+            repeats: vec![Repeat { earlier: 0, side: 0, share: 1.0 }],
             categories: Vec::new(),
             features: ensemble.features(),
             largest: 0,
@@ -120,7 +121,7 @@ impl Layout {
             let (left, right) = tree.children(node);
             let (share_left, share_right) = tree.shares(node);
             let repeat = match steps[left].earlier {
-                None => NONE,
+                None => 0,
                 Some(edge) => {
                     let above = steps[edge].parent;
                     self.repeats.push(Repeat {

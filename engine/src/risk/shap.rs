@@ -30,7 +30,7 @@
 #![expect(clippy::indexing_slicing, reason = "every index comes from a Layout, which is made from checked trees")]
 
 use super::ensemble::Ensemble;
-use super::layout::{Inner, LEAF, Layout, NONE};
+use super::layout::{Inner, LEAF, Layout};
 use super::quadrature::Rule;
 
 /// Trees laid out for scoring and explaining rows one after another without allocating.
@@ -55,13 +55,12 @@ enum Points {
 #[derive(Debug, Clone)]
 struct Factors<const N: usize> {
     weight: [f64; N],
-    /// Where the path looks at a feature for the first time.
-    first: Mix<N>,
-    /// For every repeat of the layout.
-    repeats: Vec<Mix<N>>,
+    /// First for nodes whose feature the row failed before, which only mix; then one for every repeat of the layout, the first
+    /// of which stands for features that the path has not looked at before.
+    mixes: Vec<Mix<N>>,
 }
 
-/// `λ` and `κ` of a node whose earlier splits on the feature the row has passed.
+/// `λ` and `κ` of a node.
 #[derive(Debug, Clone, Copy)]
 struct Mix<const N: usize> {
     lambda: [f64; N],
@@ -71,7 +70,7 @@ struct Mix<const N: usize> {
 /// Room for one thread's work; made once, used for every row.
 #[derive(Debug, Clone)]
 pub struct Scratch {
-    /// Per inner node and quadrature node: the product of factors above it.
+    /// Per inner node and quadrature node: the product of factors above it; then room for what leaves do not need.
     above: Vec<f64>,
     /// Per inner node and quadrature node: what its subtree is worth.
     worth: Vec<f64>,
@@ -109,7 +108,7 @@ impl Explainer {
     pub fn scratch(&self) -> Scratch {
         let (points, nodes) = (self.points(), self.layout.largest);
         Scratch {
-            above: vec![0.0; nodes * points],
+            above: vec![0.0; (nodes + 1) * points],
             worth: vec![0.0; nodes * points],
             beyond: vec![0.0; nodes * points],
             side: vec![0; nodes],
@@ -143,6 +142,19 @@ impl Explainer {
             Points::SixtyFour(factors) => explain(&self.layout, factors, row, scratch, out),
         }
     }
+
+    /// [`Explainer::explain`] without the instructions that only some processors have.
+    #[cfg(test)]
+    pub(super) fn explain_portable(&self, row: &[f64], scratch: &mut Scratch, out: &mut [f64]) {
+        match &self.points {
+            Points::Two(factors) => explain_with(&self.layout, factors, row, scratch, out),
+            Points::Four(factors) => explain_with(&self.layout, factors, row, scratch, out),
+            Points::Eight(factors) => explain_with(&self.layout, factors, row, scratch, out),
+            Points::Sixteen(factors) => explain_with(&self.layout, factors, row, scratch, out),
+            Points::ThirtyTwo(factors) => explain_with(&self.layout, factors, row, scratch, out),
+            Points::SixtyFour(factors) => explain_with(&self.layout, factors, row, scratch, out),
+        }
+    }
 }
 
 impl<const N: usize> Factors<N> {
@@ -157,16 +169,45 @@ impl<const N: usize> Factors<N> {
             }
             mix
         };
-        Factors {
-            weight: rule.weight,
-            first: Mix { lambda: rule.node, kappa: [1.0; N] },
-            repeats: layout.repeats.iter().map(|repeat| mix(repeat.share)).collect(),
-        }
+        let failed = Mix { lambda: [0.0; N], kappa: [0.0; N] };
+        let first = Mix { lambda: rule.node, kappa: [1.0; N] };
+        let repeats = layout.repeats.iter().skip(1).map(|repeat| mix(repeat.share));
+        Factors { weight: rule.weight, mixes: [failed, first].into_iter().chain(repeats).collect() }
     }
 }
 
-/// For every tree the row's sides, then the walk up, then the walk down.
+/// With registers of four numbers where the processor has them: the same operations in the same order, so the same bits.
+#[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "calls what was compiled for processors with AVX2"))]
 fn explain<const N: usize>(layout: &Layout, factors: &Factors<N>, row: &[f64], scratch: &mut Scratch, out: &mut [f64]) {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has what the function was compiled for.
+        return unsafe { explain_avx2(layout, factors, row, scratch, out) };
+    }
+    explain_with(layout, factors, row, scratch, out);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn explain_avx2<const N: usize>(
+    layout: &Layout,
+    factors: &Factors<N>,
+    row: &[f64],
+    scratch: &mut Scratch,
+    out: &mut [f64],
+) {
+    explain_with(layout, factors, row, scratch, out);
+}
+
+/// For every tree the row's sides, then the walk up, then the walk down.
+#[inline(always)]
+fn explain_with<const N: usize>(
+    layout: &Layout,
+    factors: &Factors<N>,
+    row: &[f64],
+    scratch: &mut Scratch,
+    out: &mut [f64],
+) {
     let (above, _) = scratch.above.as_chunks_mut::<N>();
     let (worth, _) = scratch.worth.as_chunks_mut::<N>();
     let (beyond, _) = scratch.beyond.as_chunks_mut::<N>();
@@ -184,7 +225,7 @@ fn explain<const N: usize>(layout: &Layout, factors: &Factors<N>, row: &[f64], s
             twigs: tree.twigs - tree.from,
             side,
             live,
-            above: &mut above[..nodes.len()],
+            above: &mut above[..=nodes.len()],
             worth: &mut worth[..nodes.len()],
             beyond: &mut beyond[..nodes.len()],
         };
@@ -201,10 +242,10 @@ fn explain<const N: usize>(layout: &Layout, factors: &Factors<N>, row: &[f64], s
 fn choose_sides(layout: &Layout, nodes: &[Inner], row: &[f64], side: &mut [u8], live: &mut [bool]) {
     for (position, node) in nodes.iter().enumerate() {
         side[position] = layout.side(node, row[node.feature as usize]);
-        live[position] = node.repeat == NONE || {
-            let repeat = layout.repeats[node.repeat as usize];
-            live[repeat.earlier as usize] && side[repeat.earlier as usize] == repeat.side
-        };
+        // Without short circuits: the processor cannot guess which nodes repeat a feature.
+        let repeat = layout.repeats[node.repeat as usize];
+        let earlier = repeat.earlier as usize;
+        live[position] = (node.repeat == 0) | (live[earlier] & (side[earlier] == repeat.side));
     }
 }
 
@@ -226,7 +267,10 @@ impl<const N: usize> Walk<'_, N> {
     /// What the subtree behind a link is worth.
     #[inline(always)]
     fn worth_of(&self, link: u32) -> [f64; N] {
-        if link & LEAF == 0 { self.worth[link as usize] } else { [self.layout.leaves[(link & !LEAF) as usize]; N] }
+        let is_leaf = link & LEAF != 0;
+        let leaf = self.layout.leaves[if is_leaf { (link & !LEAF) as usize } else { 0 }];
+        let inner = &self.worth[if is_leaf { 0 } else { link as usize }];
+        std::array::from_fn(|q| if is_leaf { leaf } else { inner[q] })
     }
 
     /// From the leaves to the root.
@@ -244,15 +288,10 @@ impl<const N: usize> Walk<'_, N> {
             // K_hot - M is s_right (K_left - K_right) or its opposite: no choice between vectors.
             let tilt = [share_right, -share_left][usize::from(self.side[position] & 1)];
             let mean: [f64; N] = std::array::from_fn(|q| share_left * left[q] + share_right * right[q]);
-            let worth = &mut self.worth[position];
-            match mix(self.factors, node, self.live[position]) {
-                Some(mix) => {
-                    let beyond: [f64; N] = std::array::from_fn(|q| tilt * (left[q] - right[q]));
-                    *worth = std::array::from_fn(|q| mean[q] + mix.lambda[q] * beyond[q]);
-                    self.beyond[position] = beyond;
-                }
-                None => *worth = mean,
-            }
+            let mix = mix(self.factors, node, self.live[position]);
+            let beyond: [f64; N] = std::array::from_fn(|q| tilt * (left[q] - right[q]));
+            self.worth[position] = std::array::from_fn(|q| mean[q] + mix.lambda[q] * beyond[q]);
+            self.beyond[position] = beyond;
         }
     }
 
@@ -266,32 +305,25 @@ impl<const N: usize> Walk<'_, N> {
             let hot = usize::from(self.side[position] & 1);
             let (share_hot, share_cold) = (node.share[hot], node.share[1 - hot]);
             let mix = mix(self.factors, node, self.live[position]);
-            if let Some(mix) = mix {
-                let beyond = &self.beyond[position];
-                let sum = &mut sums[node.feature as usize];
-                *sum = std::array::from_fn(|q| sum[q] + above[q] * mix.kappa[q] * beyond[q]);
-            }
+            let beyond = &self.beyond[position];
+            let sum = &mut sums[node.feature as usize];
+            *sum = std::array::from_fn(|q| sum[q] + above[q] * mix.kappa[q] * beyond[q]);
             if position >= self.twigs {
                 continue;
             }
-            let (above_hot, above_cold): ([f64; N], [f64; N]) = match mix {
-                Some(mix) => (
-                    std::array::from_fn(|q| above[q] * (share_hot + mix.lambda[q] * share_cold)),
-                    std::array::from_fn(|q| above[q] * (share_cold * (1.0 - mix.lambda[q]))),
-                ),
-                None => (above.map(|above| above * share_hot), above.map(|above| above * share_cold)),
-            };
+            let above_hot: [f64; N] = std::array::from_fn(|q| above[q] * (share_hot + mix.lambda[q] * share_cold));
+            let above_cold: [f64; N] = std::array::from_fn(|q| above[q] * (share_cold * (1.0 - mix.lambda[q])));
+            // What is above a leaf nobody needs; it is written down all the same, which is cheaper than to ask.
+            let unused = self.nodes.len();
             for (link, above) in [(node.next[hot], above_hot), (node.next[1 - hot], above_cold)] {
-                if link & LEAF == 0 {
-                    self.above[link as usize] = above;
-                }
+                self.above[if link & LEAF == 0 { link as usize } else { unused }] = above;
             }
         }
     }
 }
 
-/// `λ` and `κ` of a node; nothing where the row failed an earlier split on its feature.
+/// `λ` and `κ` of a node; both are zero where the row failed an earlier split on its feature.
 #[inline(always)]
-fn mix<'w, const N: usize>(factors: &'w Factors<N>, node: &Inner, live: bool) -> Option<&'w Mix<N>> {
-    if node.repeat == NONE { Some(&factors.first) } else { live.then(|| &factors.repeats[node.repeat as usize]) }
+fn mix<'w, const N: usize>(factors: &'w Factors<N>, node: &Inner, live: bool) -> &'w Mix<N> {
+    &factors.mixes[if live { node.repeat as usize + 1 } else { 0 }]
 }

@@ -167,7 +167,9 @@ proptest! {
             prop_assert_eq!(explainer.margin(&row).to_bits(), ensemble.margin(&row).to_bits());
             let first: Vec<u64> = out.iter().map(|value| value.to_bits()).collect();
             explainer.explain(&row, &mut scratch, &mut out);
-            prop_assert_eq!(first, out.iter().map(|value| value.to_bits()).collect::<Vec<_>>(), "the same bits twice");
+            prop_assert_eq!(&first, &out.iter().map(|value| value.to_bits()).collect::<Vec<_>>(), "the same bits twice");
+            explainer.explain_portable(&row, &mut scratch, &mut out);
+            prop_assert_eq!(&first, &out.iter().map(|value| value.to_bits()).collect::<Vec<_>>(), "and on any processor");
         }
     }
 }

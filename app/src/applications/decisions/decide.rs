@@ -55,7 +55,7 @@ pub async fn decide(
     verdict: &Verdict,
 ) -> Result<Decision> {
     person.require(Role::decides_credit)?;
-    let mut transaction = app.db.begin().await?;
+    let mut transaction = app.commits.begin().await?;
     let application = application::lock(&mut *transaction, application).await?;
     let stored = assessments::latest(&mut transaction, application.id).await?;
     may_be_decided(&application, &stored, assessment)?;

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde::ser::{SerializeMap, SerializeStruct, Serializer};
 
+use super::super::cell::Cell;
 use super::super::explain::MissingColumns;
 use super::super::shap::Explainer;
 use super::super::tables::{BackgroundError, Tables, Workspace};
@@ -42,15 +43,24 @@ impl<'m> Inputs<'m> {
         Err(MissingColumns(lacking.map(|(column, _)| column.name.clone()).collect()))
     }
 
-    /// Appends a row as the trees see it. `cell` answers the text in a column; `None` and empty mean missing.
+    /// Appends a row as the trees see it. `cell` answers what is in a column; `None` and empty mean missing.
     ///
     /// # Errors
     /// When a number is expected and the cell holds something else.
-    pub fn encode<'c>(&self, cell: impl Fn(usize) -> Option<&'c str>, rows: &mut Vec<f64>) -> Result<(), NotANumber> {
+    pub fn encode<'c, C: Into<Cell<'c>>>(
+        &self,
+        cell: impl Fn(usize) -> C,
+        rows: &mut Vec<f64>,
+    ) -> Result<(), NotANumber> {
         for (&place, column) in self.places.iter().zip(&self.model.columns) {
-            rows.push(self.model.encode(column, cell(place).unwrap_or_default())?);
+            rows.push(self.model.encode(column, cell(place))?);
         }
         Ok(())
+    }
+
+    /// For each input, the table's column.
+    pub fn places(&self) -> &[usize] {
+        &self.places
     }
 
     /// The inputs' names in the table.
@@ -59,11 +69,18 @@ impl<'m> Inputs<'m> {
     }
 }
 
-/// An imported model with its tables.
+/// An imported model with its tables, which any number of threads may use.
 #[derive(Debug)]
 pub struct ImportedExplainer<'m> {
     model: &'m Imported,
     outputs: Vec<(Explainer, Tables)>,
+}
+
+/// A block of explained rows; its room is used again. One thread works with it.
+#[derive(Debug)]
+pub struct ExplainedBlock<'e> {
+    explainer: &'e ImportedExplainer<'e>,
+    /// One for every output.
     workspaces: Vec<Workspace>,
     /// For every output, the attributions of the rows of the last block.
     attributions: Vec<Vec<f64>>,
@@ -86,11 +103,7 @@ impl<'m> ImportedExplainer<'m> {
     ///
     /// # Errors
     /// When there is neither a background nor a cover for every node, or the background does not fit.
-    pub fn new(
-        model: &'m Imported,
-        background: Option<&[Vec<f64>]>,
-        threads: usize,
-    ) -> Result<ImportedExplainer<'m>, ExplainError> {
+    pub fn new(model: &'m Imported, background: Option<&[Vec<f64>]>) -> Result<ImportedExplainer<'m>, ExplainError> {
         if background.is_none() && !model.covers {
             return Err(ExplainError::NoCovers);
         }
@@ -102,35 +115,37 @@ impl<'m> ImportedExplainer<'m> {
             Ok((Explainer::new(&output.ensemble), tables))
         });
         let outputs: Vec<(Explainer, Tables)> = outputs.collect::<Result<_, ExplainError>>()?;
-        // The largest output's workspace would do for all, but they may differ in what they need.
-        let workspaces = outputs.iter().flat_map(|(_, tables)| vec![tables.workspace(); threads.max(1)]).collect();
-        let count = model.outputs.len();
-        Ok(ImportedExplainer {
-            model,
-            outputs,
-            workspaces,
-            attributions: vec![Vec::new(); count],
-            margins: vec![Vec::new(); count],
-        })
+        Ok(ImportedExplainer { model, outputs })
     }
 
+    /// Room for a thread that explains.
+    pub fn block(&self) -> ExplainedBlock<'_> {
+        ExplainedBlock {
+            explainer: self,
+            workspaces: self.outputs.iter().map(|(_, tables)| tables.workspace()).collect(),
+            attributions: vec![Vec::new(); self.outputs.len()],
+            margins: vec![Vec::new(); self.outputs.len()],
+        }
+    }
+}
+
+impl ExplainedBlock<'_> {
     /// Explains a block of encoded rows, one value per input, row after row.
     pub fn explain(&mut self, rows: &[f64]) {
-        let threads = (self.workspaces.len() / self.outputs.len().max(1)).max(1);
-        let outputs = self.outputs.iter().zip(self.workspaces.chunks_mut(threads));
+        let width = self.explainer.model.columns.len().max(1);
+        let outputs = self.explainer.outputs.iter().zip(&mut self.workspaces);
         let results = self.attributions.iter_mut().zip(&mut self.margins);
-        for (((explainer, tables), workspaces), (attributions, margins)) in outputs.zip(results) {
+        for (((explainer, tables), workspace), (attributions, margins)) in outputs.zip(results) {
             attributions.resize(rows.len(), 0.0);
-            tables.explain_in_parallel(rows, workspaces, attributions);
+            tables.explain(rows, workspace, attributions);
             margins.clear();
-            let width = self.model.columns.len().max(1);
             margins.extend(rows.chunks_exact(width).map(|row| explainer.margin(row)));
         }
     }
 
     /// A row of the last block.
-    pub fn row<'e>(&'e self, at: usize, names: &'e [String]) -> ImportedExplanation<'e> {
-        ImportedExplanation { explainer: self, at, names }
+    pub fn row<'b>(&'b self, at: usize, names: &'b [String]) -> ImportedExplanation<'b> {
+        ImportedExplanation { block: self, at, names }
     }
 }
 
@@ -138,7 +153,7 @@ impl<'m> ImportedExplainer<'m> {
 /// model does not give probabilities), `baseline`, `attributions`; each a map by class where there are several outputs.
 #[derive(Debug, Clone, Copy)]
 pub struct ImportedExplanation<'e> {
-    explainer: &'e ImportedExplainer<'e>,
+    block: &'e ExplainedBlock<'e>,
     at: usize,
     names: &'e [String],
 }
@@ -146,24 +161,25 @@ pub struct ImportedExplanation<'e> {
 impl ImportedExplanation<'_> {
     /// Every output's margin.
     pub fn margins(&self) -> Vec<f64> {
-        self.explainer.margins.iter().map(|margins| margins.get(self.at).copied().unwrap_or(f64::NAN)).collect()
+        self.block.margins.iter().map(|margins| margins.get(self.at).copied().unwrap_or(f64::NAN)).collect()
     }
 
     /// An output's attributions, in the order of the model's inputs.
     pub fn attributions(&self, output: usize) -> &[f64] {
         let width = self.names.len();
-        let all = self.explainer.attributions.get(output).map(Vec::as_slice).unwrap_or_default();
+        let all = self.block.attributions.get(output).map(Vec::as_slice).unwrap_or_default();
         all.get(self.at * width..(self.at + 1) * width).unwrap_or_default()
     }
 }
 
 impl Serialize for ImportedExplanation<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let model = self.explainer.model;
+        let explainer = self.block.explainer;
+        let model = explainer.model;
         let margins = self.margins();
         let mut predictions = margins.clone();
         model.link.apply(&mut predictions);
-        let baselines: Vec<f64> = self.explainer.outputs.iter().map(|(_, tables)| tables.baseline()).collect();
+        let baselines: Vec<f64> = explainer.outputs.iter().map(|(_, tables)| tables.baseline()).collect();
         let classes: Vec<&str> = model.outputs.iter().map(|output| output.name.as_str()).collect();
         let attributions: Vec<ByName<'_>> =
             (0..classes.len()).map(|output| ByName(self.names, self.attributions(output))).collect();

@@ -56,8 +56,12 @@ fn agrees(name: &str, bytes: &[u8], truth: &Truth) {
         let explainer = Explainer::new(&sum.ensemble);
         let (mut scratch, mut ours) = (explainer.scratch(), vec![0.0; truth.columns.len()]);
         for (at, cells) in truth.rows.iter().enumerate() {
-            let row: Vec<f64> =
-                model.columns.iter().zip(cells).map(|(column, cell)| model.encode(column, cell).unwrap()).collect();
+            let row: Vec<f64> = model
+                .columns
+                .iter()
+                .zip(cells)
+                .map(|(column, cell)| model.encode(column, cell.as_str()).unwrap())
+                .collect();
             let (margin, theirs) = (explainer.margin(&row), truth.margins[at][output]);
             assert!(close(margin, theirs), "{name}, row {at}, output {output}: margin {margin} is not {theirs}");
             let Some(shap) = &truth.shap else { continue };
@@ -96,7 +100,7 @@ fn onnx_models_give_their_own_margins() {
 
 fn encoded(model: &Imported, rows: &[Vec<String>]) -> Vec<Vec<f64>> {
     let row = |cells: &Vec<String>| {
-        model.columns.iter().zip(cells).map(|(column, cell)| model.encode(column, cell).unwrap()).collect()
+        model.columns.iter().zip(cells).map(|(column, cell)| model.encode(column, cell.as_str()).unwrap()).collect()
     };
     rows.iter().map(row).collect()
 }
@@ -146,7 +150,7 @@ fn a_table_is_matched_by_name_or_where_the_file_has_none_by_position() {
     assert_eq!(Inputs::new(&model, ["a", "b", "c", "d", "e", "g"].into_iter()).unwrap().names()[5], "g");
     let error = Inputs::new(&model, ["f0", "f1", "f2", "f3", "f4"].into_iter()).unwrap_err();
     assert_eq!(error.0, ["f5"]);
-    assert_eq!(ImportedExplainer::new(&model, None, 1).unwrap_err(), ExplainError::NoCovers);
+    assert_eq!(ImportedExplainer::new(&model, None).unwrap_err(), ExplainError::NoCovers);
 
     let bytes = std::fs::read(folder().join("xgboost_multiclass.model.ubj")).unwrap();
     let model = Imported::read(&bytes).unwrap();
@@ -154,9 +158,10 @@ fn a_table_is_matched_by_name_or_where_the_file_has_none_by_position() {
     let mut rows = Vec::new();
     inputs.encode(|place| Some(["5", "4", "?", "", "2", "1", "0"][place]), &mut rows).unwrap();
     assert!(rows[3].is_nan() && rows[0] == 0.0 && rows[5] == 5.0);
-    let mut explainer = ImportedExplainer::new(&model, None, 2).unwrap();
-    explainer.explain(&rows);
-    let line = serde_json::to_value(explainer.row(0, inputs.names())).unwrap();
+    let explainer = ImportedExplainer::new(&model, None).unwrap();
+    let mut block = explainer.block();
+    block.explain(&rows);
+    let line = serde_json::to_value(block.row(0, inputs.names())).unwrap();
     for class in ["0", "1", "2"] {
         let parts = line["attributions"][class].as_object().unwrap().values().map(|part| part.as_f64().unwrap());
         let sum = line["baseline"][class].as_f64().unwrap() + parts.sum::<f64>();

@@ -50,7 +50,7 @@ const SHAPES: [Shape; 7] = [
     shape(5, 0.05, 3.0, 4.0, 0.6),
     shape(6, 0.05, 5.0, 8.0, 0.5),
     shape(7, 0.05, 1.0, 2.0, 0.7),
-    shape(9, 0.05, 0.5, 1.0, 0.7),
+    shape(10, 0.05, 0.2, 0.5, 0.6),
 ];
 
 /// Share of the rows that a tree sees.
