@@ -140,6 +140,7 @@ pub fn handlers() -> Handlers {
     Handlers::default()
         .with(crate::conversations::AnswerLater)
         .with(crate::conversations::silence::Remind)
+        .with(crate::conversations::Summarise)
         .with(crate::webhooks::Deliver::default())
         .with(crate::applications::letters::MailLetter)
         .with(crate::applications::retention::EraseApplications)
@@ -162,6 +163,8 @@ pub fn serve(app: web::Data<App>, listener: TcpListener, workers: usize) -> std:
             .configure(routes)
     })
     .workers(workers)
+    // A stream's next piece leaves at once, and not when the one before has been acknowledged.
+    .tcp_nodelay(true)
     .disable_signals()
     .listen(listener)?
     .shutdown_timeout(10)

@@ -166,27 +166,8 @@ impl<B: Backend, A: Attend<B>> Decoder<B, A> {
         })
     }
 
-    /// One step; see [`CausalModel::forward`]. `watch` sees what every layer's parts read.
-    ///
-    /// # Errors
-    /// As [`CausalModel::forward`].
-    pub(crate) fn run(
-        &mut self,
-        batch: &Batch,
-        logits: &mut Vec<f32>,
-        watch: Option<Watcher<'_, B>>,
-    ) -> Result<(), ForwardError> {
-        logits.clear();
-        if !self.layers(batch, watch)? {
-            return Ok(());
-        }
-        let Self { backend, step, hidden, said, head, embedding, norm, epsilon, .. } = self;
-        let head = head.as_ref().unwrap_or(embedding);
-        backend.logits(step, (hidden, said), (norm, *epsilon), head, logits)
-    }
-
-    /// Runs all layers over a batch; says whether it has any tokens.
-    fn layers(&mut self, batch: &Batch, mut watch: Option<Watcher<'_, B>>) -> Result<bool, ForwardError> {
+    /// Runs all layers over a batch; says whether it has any tokens. `watch` sees what every layer's parts read.
+    fn walk(&mut self, batch: &Batch, mut watch: Option<Watcher<'_, B>>) -> Result<bool, ForwardError> {
         batch.check(&self.shape, self.blocks)?;
         let asked = batch.sequences.iter().filter_map(|sequence| sequence.adapter);
         if let Some(unknown) = asked.into_iter().find(|adapter| !self.adapters.contains(adapter)) {
@@ -219,6 +200,25 @@ impl<B: Backend, A: Attend<B>> Decoder<B, A> {
         }
         Ok(true)
     }
+
+    /// One step; see [`CausalModel::forward`]. `watch` sees what every layer's parts read.
+    ///
+    /// # Errors
+    /// As [`CausalModel::forward`].
+    pub(crate) fn run(
+        &mut self,
+        batch: &Batch,
+        logits: &mut Vec<f32>,
+        watch: Option<Watcher<'_, B>>,
+    ) -> Result<(), ForwardError> {
+        logits.clear();
+        if !self.walk(batch, watch)? {
+            return Ok(());
+        }
+        let Self { backend, step, hidden, said, head, embedding, norm, epsilon, .. } = self;
+        let head = head.as_ref().unwrap_or(embedding);
+        backend.logits(step, (hidden, said), (norm, *epsilon), head, logits)
+    }
 }
 
 impl<B: Backend, A: Attend<B>> CausalModel for Decoder<B, A> {
@@ -243,7 +243,7 @@ impl<B: Backend, A: Attend<B>> CausalModel for Decoder<B, A> {
 
     fn likeliest(&mut self, batch: &Batch, tokens: &mut Vec<u32>) -> Result<(), ForwardError> {
         tokens.clear();
-        if !self.layers(batch, None)? {
+        if !self.walk(batch, None)? {
             return Ok(());
         }
         let Self { backend, step, hidden, said, head, embedding, norm, epsilon, .. } = self;

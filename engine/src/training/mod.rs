@@ -1,9 +1,10 @@
-//! Training on the bank's own data, on its own processors.
+//! Making models on the bank's own data and processors: what changes weights instead of using them.
 //!
-//! [`intents`] gives the encoder a bank's own intents from a few examples each. What trains is small (low-rank adapters, a
+//! [`awq`] rounds a generator's matrices to four bits; [`intents`] gives the encoder a bank's own intents from a few examples each. What trains is small (low-rank adapters, a
 //! head); what the encoder knows stays frozen, so that gradients are only followed, never kept, for the rest.
 
 mod adamw;
+pub mod awq;
 mod card;
 mod encoder;
 mod frozen;

@@ -25,7 +25,7 @@ use serde::Serialize;
 use tokenizers::Tokenizer;
 
 use crate::models::causal::ForwardError;
-use crate::models::{LoadError, LoadOptions, load};
+use crate::models::{Device, LoadError, LoadOptions, load};
 use crate::weights::{Checkpoint, Folder};
 
 pub use texts::{TextError, read_texts};
@@ -124,7 +124,7 @@ pub fn quantise(work: &Quantise, tell: &mut dyn FnMut(&str)) -> Result<Quantised
     if calibration.is_empty() || test.is_empty() {
         return Err(AwqError::Texts("some are needed to look at and some to measure".to_owned()));
     }
-    let options = LoadOptions { threads: work.threads, rounding: false, device: crate::models::Device::Cpu };
+    let options = LoadOptions { threads: work.threads, rounding: false, device: Device::Cpu };
 
     tell("measuring perplexity as it is");
     let mut model = load(&work.model, options, &mut |_| ())?;

@@ -57,7 +57,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::models::{LoadOptions, load};
+    use crate::models::{Device, LoadOptions, load};
 
     /// Against the logits that `transformers` computed for the same text.
     #[test]
@@ -70,7 +70,7 @@ mod tests {
         let logits: Vec<f32> = words("logits").into_iter().map(f32::from_le_bytes).collect();
         let rows = logits.chunks(logits.len() / text.len());
         let sum: f64 = rows.zip(&text[1..]).map(|(row, next)| surprise(row, *next)).sum();
-        let options = LoadOptions { threads: 1, rounding: false, device: crate::models::Device::Cpu };
+        let options = LoadOptions { threads: 1, rounding: false, device: Device::Cpu };
         let mut model = load(&folder, options, &mut |_| ()).unwrap();
         // Two texts, so that the second one overwrites the first one's cache; pieces cut both.
         let (found, count) = perplexity(&mut *model, &[text.clone(), text.clone()]).unwrap();

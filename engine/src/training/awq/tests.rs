@@ -130,7 +130,7 @@ fn text(count: u32, seed: u32) -> String {
 }
 
 fn last_logits(folder: &Path, tokens: &[u32]) -> Vec<f32> {
-    let options = LoadOptions { threads: 1, rounding: false, device: crate::models::Device::Cpu };
+    let options = LoadOptions { threads: 1, rounding: false, device: Device::Cpu };
     let mut model = load(folder, options, &mut |_| ()).unwrap();
     let blocks = tokens.len().div_ceil(BLOCK);
     model.allocate_cache(blocks).unwrap();
@@ -205,7 +205,7 @@ fn the_folder_loads_generates_and_loses_little() {
         let apart = difference(&before, &after);
         assert!(apart > 1e-4 && apart < 0.4, "latent {latent}: {apart}");
         let mut written = String::new();
-        let options = LoadOptions { threads: 1, rounding: true, device: crate::models::Device::Cpu };
+        let options = LoadOptions { threads: 1, rounding: true, device: Device::Cpu };
         let completion = complete(&work.out, options, &mut |_| (), (&text(12, 3), 16), &mut |piece| {
             written.push_str(piece);
             ControlFlow::Continue(())
