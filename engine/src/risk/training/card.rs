@@ -8,7 +8,7 @@ use super::Report;
 
 /// How the probabilities were calibrated, and the curve.
 fn calibration(out: &mut String, model: &Model, report: &Report) -> std::fmt::Result {
-    writeln!(out, "## Calibration\n\n| method | log loss | calibration error | |\n|---|---|---|---|")?;
+    writeln!(out, "## Calibration\n\n| method | log loss | calibration error | use |\n|---|---|---|---|")?;
     for tried in &report.calibrations {
         let chosen = if tried.chosen { "chosen" } else { "" };
         writeln!(out, "| {} | {:.5} | {:.5} | {chosen} |", tried.method.as_str(), tried.log_loss, tried.ece)?;
