@@ -111,17 +111,37 @@ pub(super) fn postcode(words: &[Word<'_>], at: usize) -> Option<Found> {
             })
             .collect()
     };
-    let outward = ["a9", "a99", "aa9", "aa99", "a9a", "aa9a"].contains(&shape(word.raw).as_str());
-    let inward = words.get(at + 1).filter(|next| outward && !word.closes && shape(next.raw) == "9aa")?;
-    let value = format!("{} {}", word.raw, inward.raw).to_uppercase();
-    Some(Found { kind: EntityKind::Postcode, first: at, end: at + 2, value })
+    let british = |joined: &str| -> Option<String> {
+        let (outward, inward) = joined.split_at_checked(joined.len().checked_sub(3)?)?;
+        let known = ["a9", "a99", "aa9", "aa99", "a9a", "aa9a"].contains(&shape(outward).as_str());
+        (known && shape(inward) == "9aa").then(|| format!("{outward} {inward}").to_uppercase())
+    };
+    let found = |value: String, end: usize| Some(Found { kind: EntityKind::Postcode, first: at, end, value });
+    // In one piece, or in the two that it is written in.
+    if let Some(value) = british(word.raw) {
+        return found(value, at + 1);
+    }
+    let next = words.get(at + 1).filter(|next| !word.closes && next.raw.len() == 3);
+    if let Some(value) = next.and_then(|next| british(&format!("{}{}", word.raw, next.raw))) {
+        return found(value, at + 2);
+    }
+    // Spelled: the whole of what is spelled, from its first letter on.
+    let spelled = |word: &&Word<'_>| word.raw.len() <= 2 && word.raw.bytes().all(|b| b.is_ascii_alphanumeric());
+    if at.checked_sub(1).and_then(|before| words.get(before)).is_some_and(|before| spelled(&before)) {
+        return None;
+    }
+    let pieces: Vec<&str> = words.get(at..)?.iter().take_while(spelled).map(|word| word.raw).collect();
+    let value = (pieces.len() >= 3).then(|| british(&pieces.concat())).flatten()?;
+    found(value, at + pieces.len())
 }
 
-/// What follows "my name is" however written, or "I'm", "I am" and "this is" where written as names are.
+/// What follows "my name is" or "under the name" however written, or "I'm", "I am" and "this is" where written as names are.
 pub(super) fn name(words: &[Word<'_>], at: usize) -> Option<Found> {
     let lower = |back: usize| at.checked_sub(back).and_then(|place| words.get(place)).map(|word| word.lower.as_str());
     let named = matches!((lower(3), lower(2), lower(1)), (_, Some("name"), Some("is")))
-        || matches!((lower(2), lower(1)), (Some("my"), Some("name's" | "name’s")));
+        || matches!((lower(2), lower(1)), (Some("my"), Some("name's" | "name’s")))
+        || matches!((lower(3), lower(2), lower(1)), (Some("under" | "in"), Some("the"), Some("name")))
+        || matches!((lower(3), lower(2), lower(1)), (Some("the"), Some("name"), Some("of")));
     let told = matches!(lower(1), Some("i'm" | "i’m"))
         || matches!((lower(2), lower(1)), (Some("i"), Some("am")) | (Some("this" | "it"), Some("is")));
     if !named && !told {

@@ -125,10 +125,33 @@ mod tests {
                 ("the day after tomorrow", "2026-11-25"),
                 ("I need the money by Wednesday", "2026-11-25"),
                 ("27th of the 9th 1979", "1979-09-27"),
+                ("the card I ordered five months ago", "2026-06-23"),
+                ("two days from now", "2026-11-25"),
+                ("I froze it this morning", "2026-11-23"),
+                ("I sent it last week Monday", "2026-11-16"),
+                ("before next week Friday", "2026-12-04"),
+                ("30 09 1983", "1983-09-30"),
+                ("2005 2010", "2010-05-20"),
+                ("29/11 1959", "1959-11-29"),
+            ],
+        );
+        // The same words in what is asked and in what is told.
+        expect(
+            EntityKind::Date,
+            &[
+                ("please transfer it on Friday", "2026-11-27"),
+                ("I was charged on Friday", "2026-11-20"),
+                ("can you tell me where it was on the 30th", "2026-10-30"),
+                ("can we move it to the 30th", "2026-11-30"),
+                ("book it for Saturday, 28 November", "2026-11-28"),
+                ("I will pay on 6 February", "2027-02-06"),
+                ("it was refunded on 6 June", "2026-06-06"),
             ],
         );
         assert_eq!(found("31/02/2020"), [], "no such day");
         assert_eq!(found("you may call"), []);
+        let ordinals = found("it is the 3rd time, on the 4th of each month");
+        assert!(ordinals.iter().all(|(kind, _)| *kind != EntityKind::Date), "{ordinals:?}");
         assert_eq!(found("a day in a week's time"), []);
     }
 
@@ -165,13 +188,23 @@ mod tests {
                 ("mobile: (555) 010-9999", "5550109999"),
             ],
         );
-        expect(EntityKind::Postcode, &[("I live at SW1A 1AA", "SW1A 1AA"), ("postcode 10115", "10115")]);
+        expect(
+            EntityKind::Postcode,
+            &[
+                ("I live at SW1A 1AA", "SW1A 1AA"),
+                ("postcode 10115", "10115"),
+                ("it is sw1a1aa", "SW1A 1AA"),
+                ("b 2 6 r l", "B2 6RL"),
+                ("s k 2 9 a q", "SK2 9AQ"),
+            ],
+        );
         expect(
             EntityKind::Name,
             &[
                 ("my name is anna schmidt", "Anna Schmidt"),
                 ("Hi, I'm Maria Lopez and I lost it", "Maria Lopez"),
                 ("this is Peter calling", "Peter"),
+                ("an account under the name anna schmidt", "Anna Schmidt"),
             ],
         );
         assert_eq!(found("I'm very unhappy"), []);
