@@ -7,6 +7,7 @@ mod dot;
 mod feed_forward;
 mod int4;
 mod isa;
+pub(crate) mod narrow;
 mod pool;
 mod product;
 mod route;
@@ -180,35 +181,36 @@ pub(crate) fn exp(x: f32) -> f32 {
 vectorised! {
     /// Softmax of one row in place.
     pub(crate) fn softmax(row: &mut [f32]) -> () {
-        soften(row);
+        let (chunks, rest) = row.as_chunks_mut::<16>();
+        let mut highest = [f32::NEG_INFINITY; 16];
+        for chunk in chunks.iter() {
+            for (h, x) in highest.iter_mut().zip(chunk) {
+                *h = if *x > *h { *x } else { *h };
+            }
+        }
+        let highest = highest.iter().chain(rest.iter()).copied().fold(f32::NEG_INFINITY, f32::max);
+        let mut sums = [0.0f32; 16];
+        for chunk in chunks {
+            for (sum, x) in sums.iter_mut().zip(chunk) {
+                *x = exp(*x - highest);
+                *sum += *x;
+            }
+        }
+        let mut sum: f32 = sums.iter().sum();
+        for x in rest {
+            *x = exp(*x - highest);
+            sum += *x;
+        }
+        let factor = 1.0 / sum;
+        row.iter_mut().for_each(|x| *x *= factor);
     }
 }
 
-/// Softmax of one row, to be compiled into its caller.
-#[inline(always)]
-fn soften(row: &mut [f32]) {
-    let (chunks, rest) = row.as_chunks_mut::<16>();
-    let mut highest = [f32::NEG_INFINITY; 16];
-    for chunk in chunks.iter() {
-        for (h, x) in highest.iter_mut().zip(chunk) {
-            *h = if *x > *h { *x } else { *h };
-        }
+vectorised! {
+    /// `out += factor · x`.
+    pub(crate) fn add_scaled(out: &mut [f32], factor: f32, x: &[f32]) -> () {
+        out.iter_mut().zip(x).for_each(|(o, x)| *o += factor * x);
     }
-    let highest = highest.iter().chain(rest.iter()).copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sums = [0.0f32; 16];
-    for chunk in chunks {
-        for (sum, x) in sums.iter_mut().zip(chunk) {
-            *x = exp(*x - highest);
-            *sum += *x;
-        }
-    }
-    let mut sum: f32 = sums.iter().sum();
-    for x in rest {
-        *x = exp(*x - highest);
-        sum += *x;
-    }
-    let factor = 1.0 / sum;
-    row.iter_mut().for_each(|x| *x *= factor);
 }
 
 vectorised! {

@@ -1,17 +1,14 @@
-//! Multi-head self-attention over packed texts (Vaswani et al. 2017), each token seeing its whole text.
-#![expect(unsafe_code, reason = "heads write disjoint columns of one buffer")]
+//! Multi-head self-attention over packed texts (Vaswani et al. 2017), each token seeing its whole text, in `f32`.
+#![expect(unsafe_code, reason = "heads write columns of one buffer")]
 #![expect(
     clippy::indexing_slicing,
     reason = "every range lies inside the buffers whose lengths `forward` checks first"
 )]
 
-use std::cell::RefCell;
-
 use ndarray::{ErrorKind, ShapeError};
 
-use super::{Linear, Precision};
-use crate::backend::cpu::int8::Activations;
-use crate::backend::cpu::{Cells, Crew, self_attention};
+use super::Linear;
+use crate::backend::cpu::{Cells, self_attention};
 use crate::weights::{Error, Tensors};
 
 /// Queries, keys and values in one product, attention text by text, and the projection back.
@@ -27,19 +24,14 @@ impl Attention {
     ///
     /// # Errors
     /// When a tensor is missing or has another shape.
-    pub(crate) fn open(
-        tensors: &Tensors,
-        prefix: &str,
-        (width, heads): (usize, usize),
-        precision: Precision,
-    ) -> Result<Self, Error> {
+    pub(crate) fn open(tensors: &Tensors, prefix: &str, (width, heads): (usize, usize)) -> Result<Self, Error> {
         if heads == 0 || !width.is_multiple_of(heads) {
             let expected = format!("a multiple of {heads} heads");
             return Err(Error::Mismatch { name: prefix.to_owned(), expected, found: width.to_string() });
         }
         Ok(Self {
-            qkv: Linear::open(tensors, &format!("{prefix}.qkv"), width, 3 * width, precision)?,
-            out: Linear::open(tensors, &format!("{prefix}.out"), width, width, precision)?,
+            qkv: Linear::open(tensors, &format!("{prefix}.qkv"), width, 3 * width)?,
+            out: Linear::open(tensors, &format!("{prefix}.out"), width, width)?,
             width,
             heads,
         })
@@ -53,7 +45,7 @@ impl Attention {
         &self,
         x: &[f32],
         lengths: &[usize],
-        (buffers, crew): (&mut AttentionBuffers, &mut Crew<'_>),
+        buffers: &mut AttentionBuffers,
         out: &mut [f32],
     ) -> Result<(), ShapeError> {
         let (n, w) = (lengths.iter().sum::<usize>(), self.width);
@@ -61,47 +53,29 @@ impl Attention {
             return Err(ShapeError::from_kind(ErrorKind::OutOfBounds));
         }
         let size = w / self.heads;
-        buffers.reserve(n, w);
-        let AttentionBuffers { qkv, mixed, rounded } = buffers;
-        let (qkv, mixed) = (&mut qkv[..3 * n * w], &mut mixed[..n * w]);
-        self.qkv.forward(&x[..n * w], n, (&mut *rounded, &mut *crew), qkv)?;
+        buffers.qkv.resize(3 * n * w, 0.0);
+        buffers.mixed.resize(n * w, 0.0);
+        self.qkv.forward(&x[..n * w], n, &mut buffers.qkv)?;
         let mut first = 0;
         for &length in lengths {
-            let text = &qkv[3 * w * first..3 * w * (first + length)];
-            let cells = Cells::new(&mut mixed[w * first..w * (first + length)]);
-            crew.run(self.heads, &|head| {
-                MEMORY.with_borrow_mut(|memory| {
-                    // SAFETY: a head's columns are its own.
-                    unsafe { self_attention::attend(text, (length, w, head * size, size), memory, &cells) }
-                });
-            });
+            let rows = &buffers.qkv[3 * w * first..3 * w * (first + length)];
+            let cells = Cells::new(&mut buffers.mixed[w * first..w * (first + length)]);
+            for column in (0..w).step_by(size) {
+                let head =
+                    self_attention::Head { rows, stride: 3 * w, places: [column, w + column, 2 * w + column], size };
+                // SAFETY: one head after another.
+                unsafe { self_attention::attend(&head, &mut buffers.memory, &cells, (w, column)) };
+            }
             first += length;
         }
-        self.out.forward(mixed, n, (rounded, crew), &mut out[..n * w])
+        self.out.forward(&buffers.mixed, n, &mut out[..n * w])
     }
 }
 
-thread_local! {
-    /// What a thread works in while it computes a head.
-    static MEMORY: RefCell<self_attention::Memory> = RefCell::default();
-}
-
-/// Memory that [`Attention::forward`] works in: one for each worker, shared by all layers.
+/// Memory that [`Attention::forward`] works in, kept for the next layer.
 #[derive(Default)]
 pub(crate) struct AttentionBuffers {
     qkv: Vec<f32>,
     mixed: Vec<f32>,
-    rounded: Activations,
-}
-
-impl AttentionBuffers {
-    fn reserve(&mut self, n: usize, width: usize) {
-        let grow = |buffer: &mut Vec<f32>, size: usize| {
-            if buffer.len() < size {
-                buffer.resize(size, 0.0);
-            }
-        };
-        grow(&mut self.qkv, 3 * n * width);
-        grow(&mut self.mixed, n * width);
-    }
+    memory: self_attention::Memory,
 }

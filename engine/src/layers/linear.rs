@@ -2,15 +2,14 @@
 
 use ndarray::ShapeError;
 
-use super::matrix::{Matrix, Precision};
-use crate::backend::cpu::Crew;
-use crate::backend::cpu::int8::Activations;
+use crate::backend::cpu;
 use crate::weights::{Error, Tensors};
 
-/// `y = x · Wᵀ + b`.
+/// `y = x · Wᵀ + b`, in `f32`.
 pub(crate) struct Linear {
-    weight: Matrix,
+    weight: Vec<f32>,
     bias: Vec<f32>,
+    inputs: usize,
 }
 
 impl Linear {
@@ -18,30 +17,19 @@ impl Linear {
     ///
     /// # Errors
     /// When a tensor is missing or has another shape.
-    pub(crate) fn open(
-        tensors: &Tensors,
-        name: &str,
-        inputs: usize,
-        outputs: usize,
-        precision: Precision,
-    ) -> Result<Self, Error> {
+    pub(crate) fn open(tensors: &Tensors, name: &str, inputs: usize, outputs: usize) -> Result<Self, Error> {
         Ok(Self {
-            weight: Matrix::open(tensors, &format!("{name}.weight"), (outputs, inputs), precision)?,
+            weight: tensors.get(&format!("{name}.weight"), &[outputs, inputs])?,
             bias: tensors.get(&format!("{name}.bias"), &[outputs])?,
+            inputs,
         })
     }
 
-    /// `x` `[n, inputs]` -> `out` `[n, outputs]`; `work` is memory to work in and who works.
+    /// `x` `[n, inputs]` -> `out` `[n, outputs]`.
     ///
     /// # Errors
     /// When a slice is not as long as `n` asks for.
-    pub(crate) fn forward(
-        &self,
-        x: &[f32],
-        n: usize,
-        work: (&mut Activations, &mut Crew<'_>),
-        out: &mut [f32],
-    ) -> Result<(), ShapeError> {
-        self.weight.multiply(x, n, Some(&self.bias), work, out)
+    pub(crate) fn forward(&self, x: &[f32], n: usize, out: &mut [f32]) -> Result<(), ShapeError> {
+        cpu::linear(x, &self.weight, Some(&self.bias), (n, self.inputs, self.bias.len()), out)
     }
 }

@@ -2,20 +2,24 @@
 
 mod attention;
 mod experts;
+mod fast;
 mod linear;
-mod matrix;
 mod mixture;
 mod norm;
+mod pairs;
+mod precision;
 mod projection;
 mod rotary;
 mod router;
 
 pub(crate) use attention::{Attention, AttentionBuffers};
 pub(crate) use experts::{Experts, ExpertsBuffers};
+pub(crate) use fast::{FastLayer, FastMemory};
 pub(crate) use linear::Linear;
-pub use matrix::Precision;
 pub(crate) use mixture::FeedForward;
 pub(crate) use norm::LayerNorm;
+pub(crate) use pairs::Pairs;
+pub use precision::Precision;
 pub(crate) use projection::Projection;
 pub(crate) use rotary::Rotary;
 pub(crate) use router::Router;

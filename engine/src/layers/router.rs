@@ -1,13 +1,12 @@
 //! Which experts a token goes to.
 
-use ndarray::ShapeError;
-
-use crate::backend::cpu;
+use crate::backend::cpu::{self, narrow};
 use crate::weights::{Error, Tensors};
 
 /// One copy of every slice for each token, by sigmoid score plus a bias that takes part in the choice alone
 /// (Wang et al. 2024, loss-free balancing; `DeepSeek-V3`). The gate is `2 · sigmoid(scale · logit)`.
 pub(crate) struct Router {
+    /// As [`narrow::turned`] lays `[experts, width]` out.
     weight: Vec<f32>,
     selection_bias: Vec<f32>,
     gate_scale: f32,
@@ -33,7 +32,7 @@ impl Router {
             return Err(Error::Mismatch { name: prefix.to_owned(), expected, found: experts.to_string() });
         }
         Ok(Self {
-            weight: tensors.get(&name("router"), &[experts, width])?,
+            weight: narrow::turned(&tensors.get(&name("router"), &[experts, width])?, width),
             selection_bias: tensors.get(&name("selection_bias"), &[experts])?,
             gate_scale: tensors.get(&name("gate_scale"), &[1])?.first().copied().unwrap_or_default(),
             width,
@@ -42,8 +41,9 @@ impl Router {
     }
 
     #[cfg(test)]
-    pub(super) fn of(weight: Vec<f32>, gate_scale: f32, width: usize, groups: usize) -> Self {
-        Self { selection_bias: vec![0.0; weight.len() / width], weight, gate_scale, width, groups }
+    pub(super) fn of(weight: &[f32], gate_scale: f32, width: usize, groups: usize) -> Self {
+        let selection_bias = vec![0.0; weight.len() / width];
+        Self { selection_bias, weight: narrow::turned(weight, width), gate_scale, width, groups }
     }
 
     /// Number of experts.
@@ -52,24 +52,16 @@ impl Router {
         self.selection_bias.len()
     }
 
-    /// Scores the tokens `x` `[n, width]` and calls `choose(token, expert, gate)` once for every group of every token,
-    /// in the order of tokens. `logits` holds at least `n · experts` numbers.
-    ///
-    /// # Errors
-    /// When a buffer is too short.
-    pub(crate) fn route(
-        &self,
-        x: &[f32],
-        n: usize,
-        logits: &mut [f32],
-        mut choose: impl FnMut(usize, usize, f32),
-    ) -> Result<(), ShapeError> {
+    /// The logits `[n, experts]` of the tokens `x` `[n, width]`.
+    pub(crate) fn score(&self, x: &[f32], logits: &mut [f32]) {
+        narrow::multiply(x, &self.weight, (self.width, self.experts()), logits);
+    }
+
+    /// Calls `choose(expert, gate)` once for every group of every token, in the order of tokens and of groups.
+    pub(crate) fn choose(&self, logits: &[f32], mut choose: impl FnMut(usize, f32)) {
         let experts = self.experts();
-        let logits =
-            logits.get_mut(..n * experts).ok_or_else(|| ShapeError::from_kind(ndarray::ErrorKind::OutOfBounds))?;
-        cpu::few(x, &self.weight, None, self.width, logits);
         let copies = experts / self.groups;
-        for (token, row) in logits.chunks_exact(experts.max(1)).enumerate() {
+        for row in logits.chunks_exact(experts.max(1)) {
             let grouped = row.chunks_exact(copies.max(1)).zip(self.selection_bias.chunks_exact(copies.max(1)));
             for (group, (logits, biases)) in grouped.enumerate() {
                 // The first of equals wins, as in the reference.
@@ -80,9 +72,8 @@ impl Router {
                         best = (copy, score, logit);
                     }
                 }
-                choose(token, group * copies + best.0, 2.0 * cpu::sigmoid(self.gate_scale * best.2));
+                choose(group * copies + best.0, 2.0 * cpu::sigmoid(self.gate_scale * best.2));
             }
         }
-        Ok(())
     }
 }

@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use super::intents::IntentAdapter;
 use crate::backend::cpu::{self, Crew};
-use crate::layers::{Attention, AttentionBuffers, Experts, ExpertsBuffers, LayerNorm, Precision};
+use crate::layers::{
+    Attention, AttentionBuffers, Experts, ExpertsBuffers, FastLayer, FastMemory, LayerNorm, Precision,
+};
 use crate::weights::{Error, Folder, Tensors};
 
 /// `config.json` of the encoder.
@@ -77,7 +79,7 @@ pub(crate) struct MoeEncoder {
     positions: Vec<f32>,
     segment: Vec<f32>,
     norm: LayerNorm,
-    layers: Vec<Layer>,
+    layers: Layers,
     heads: Vec<Head>,
 }
 
@@ -87,6 +89,12 @@ struct Head {
     weight: Vec<f32>,
     /// `[labels]`.
     bias: Vec<f32>,
+}
+
+/// The layers in the precision that the model runs in.
+enum Layers {
+    Int8(Vec<FastLayer>),
+    Float32(Vec<Layer>),
 }
 
 struct Layer {
@@ -101,6 +109,7 @@ struct Layer {
 pub(crate) struct Workspace {
     x: Vec<f32>,
     branch: Vec<f32>,
+    fast: FastMemory,
     attention: AttentionBuffers,
     experts: ExpertsBuffers,
     /// Tokens by layer and expert since the workspace was made or last drained.
@@ -120,28 +129,19 @@ impl MoeEncoder {
             own.apply(&mut tensors, &mut config)?;
         }
         let (width, eps) = (config.hidden_size, config.layer_norm_eps);
-        let layers = (0..config.num_hidden_layers)
-            .map(|i| {
-                let name = |part: &str| format!("layers.{i}.{part}");
-                Ok(Layer {
-                    attention: Attention::open(
-                        &tensors,
-                        &format!("layers.{i}"),
-                        (width, config.num_attention_heads),
-                        precision,
-                    )?,
-                    after_attention: LayerNorm::open(&tensors, &name("norm1"), width, eps)?,
-                    experts: Experts::open(
-                        &tensors,
-                        &name("ffn"),
-                        (width, config.moe_intermediate_size),
-                        (config.num_experts, config.n_group),
-                        precision,
-                    )?,
-                    after_experts: LayerNorm::open(&tensors, &name("norm2"), width, eps)?,
-                })
-            })
-            .collect::<Result<_, Error>>()?;
+        let names = (0..config.num_hidden_layers).map(|layer| format!("layers.{layer}"));
+        let layers = match precision {
+            Precision::Int8 => {
+                let experts = (config.num_experts, config.n_group, config.moe_intermediate_size);
+                let shape = (width, config.num_attention_heads, eps);
+                Layers::Int8(
+                    names.map(|name| FastLayer::open(&tensors, &name, shape, experts)).collect::<Result<_, _>>()?,
+                )
+            }
+            Precision::Float32 => {
+                Layers::Float32(names.map(|name| Layer::open(&tensors, &name, &config)).collect::<Result<_, _>>()?)
+            }
+        };
         let heads = config
             .heads
             .iter()
@@ -201,8 +201,8 @@ impl MoeEncoder {
             return Err(ShapeError::from_kind(ndarray::ErrorKind::OutOfBounds));
         }
         workspace.reserve(n, width, &self.config);
-        let Workspace { x, branch, attention, experts, load } = workspace;
-        let (x, branch) = (&mut x[..n * width], &mut branch[..n * width]);
+        let Workspace { x, branch, fast, attention, experts, load } = workspace;
+        let x = &mut x[..n * width];
         let places = texts.iter().flat_map(|ids| ids.iter().enumerate());
         for (row, (position, &id)) in x.chunks_exact_mut(width).zip(places) {
             let word = usize::try_from(id).ok().and_then(|id| self.words.get(id * width..(id + 1) * width));
@@ -213,11 +213,28 @@ impl MoeEncoder {
             }
         }
         self.norm.normalise(x);
-        for (layer, load) in self.layers.iter().zip(load.iter_mut()) {
-            layer.attention.forward(x, &lengths, (&mut *attention, &mut *crew), branch)?;
-            layer.after_attention.add_and_normalise(x, branch);
-            layer.experts.forward(x, n, (&mut *experts, &mut *crew), load, branch)?;
-            layer.after_experts.add_and_normalise(x, branch);
+        match &self.layers {
+            Layers::Int8(layers) => {
+                let starts: Vec<usize> = std::iter::once(0)
+                    .chain(lengths.iter().scan(0, |end, length| {
+                        *end += length;
+                        Some(*end)
+                    }))
+                    .collect();
+                fast.enter(x, width);
+                for (layer, load) in layers.iter().zip(load) {
+                    layer.forward(x, &starts, (fast, crew), load)?;
+                }
+            }
+            Layers::Float32(layers) => {
+                branch.resize(n * width, 0.0);
+                for (layer, load) in layers.iter().zip(load) {
+                    layer.attention.forward(x, &lengths, attention, branch)?;
+                    layer.after_attention.add_and_normalise(x, branch);
+                    layer.experts.forward(x, n, experts, load, branch)?;
+                    layer.after_experts.add_and_normalise(x, branch);
+                }
+            }
         }
         let mut first = 0;
         let read_out = |&length: &usize| {
@@ -226,6 +243,19 @@ impl MoeEncoder {
             read_out(text, width)
         };
         Ok(lengths.iter().map(read_out).collect())
+    }
+}
+
+impl Layer {
+    fn open(tensors: &Tensors, name: &str, config: &Config) -> Result<Self, Error> {
+        let (width, eps) = (config.hidden_size, config.layer_norm_eps);
+        let shapes = ((width, config.moe_intermediate_size), (config.num_experts, config.n_group));
+        Ok(Self {
+            attention: Attention::open(tensors, name, (width, config.num_attention_heads))?,
+            after_attention: LayerNorm::open(tensors, &format!("{name}.norm1"), width, eps)?,
+            experts: Experts::open(tensors, &format!("{name}.ffn"), shapes.0, shapes.1)?,
+            after_experts: LayerNorm::open(tensors, &format!("{name}.norm2"), width, eps)?,
+        })
     }
 }
 
@@ -248,13 +278,9 @@ fn read_out(text: &[f32], width: usize) -> Encoded {
 
 impl Workspace {
     fn reserve(&mut self, n: usize, width: usize, config: &Config) {
-        let grow = |buffer: &mut Vec<f32>, size: usize| {
-            if buffer.len() < size {
-                buffer.resize(size, 0.0);
-            }
-        };
-        grow(&mut self.x, n * width);
-        grow(&mut self.branch, n * width);
+        if self.x.len() < n * width {
+            self.x.resize(n * width, 0.0);
+        }
         self.load.resize_with(config.num_hidden_layers, Vec::new);
         self.load.iter_mut().for_each(|layer| layer.resize(config.num_experts, 0));
     }

@@ -2,26 +2,29 @@
 //!
 //! The machine's instructions are asked for when the program runs: AVX-512 VNNI multiplies 64 pairs with one instruction,
 //! AVX2 takes four, and plain Rust serves every other processor. All three add the same whole numbers, so that
-//! their answers are equal to the last bit.
+//! their answers are equal to the last bit but for the rounding of the scales.
 //!
-//! Weights lie in blocks of 16 rows; inside a block, four inputs of every row stand together. A step reads 64 bytes of
-//! weights and four bytes of a token, and its 16 sums are 16 neighbouring outputs: nothing is added across a register.
-#![expect(unsafe_code, reason = "tasks write disjoint columns of one buffer")]
+//! Weights lie in strips of 48 rows, in the order in which they are read: for each four inputs, those of all 48 rows. A
+//! step reads 192 bytes of weights and four bytes of up to eight tokens; its sums, 48 neighbouring outputs of each token,
+//! stay in registers, and nothing is added across a register.
+#![expect(unsafe_code, reason = "a strip's outputs are written through a pointer that is checked before")]
 
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use super::{Cells, Crew};
+use super::Cells;
 
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-/// Rows of weights in a block.
-const ROWS: usize = 16;
+/// Rows of weights in a strip.
+pub(crate) const STRIP: usize = 48;
+/// Most tokens that are multiplied together: 24 sums, three weights and a token's quad stay in the 32 registers of AVX-512.
+pub(crate) const TOKENS: usize = 8;
 /// Inputs of a row that stand together.
 const QUAD: usize = 4;
-/// Bytes of a block for one quad of inputs.
-const STEP: usize = ROWS * QUAD;
+/// Bytes of a strip for one quad of inputs.
+const STEP: usize = STRIP * QUAD;
 
 /// Which instructions multiply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,19 +84,16 @@ impl Activations {
         self.sums.resize(tokens, 0);
     }
 
-    /// Rounds `x` `[tokens, inputs]` to the nearest of 255 steps between a token's largest value and its negative.
-    pub(crate) fn quantise(&mut self, x: &[f32], inputs: usize) {
-        let tokens = x.len().checked_div(inputs).unwrap_or(0);
-        self.reserve(tokens, inputs);
-        let places = Places::of(self);
-        // SAFETY: nobody else holds a place.
-        unsafe { places.rows(0..tokens) }.quantise(x, inputs);
-    }
-
     /// All vectors.
     #[must_use]
     pub(crate) fn rows(&self) -> Rows<'_> {
         Rows { values: &self.values, scales: &self.scales, sums: &self.sums, stride: self.stride }
+    }
+
+    /// All vectors, to be written.
+    #[must_use]
+    pub(crate) fn rows_mut(&mut self) -> RowsMut<'_> {
+        RowsMut { values: &mut self.values, scales: &mut self.scales, sums: &mut self.sums, stride: self.stride }
     }
 }
 
@@ -109,6 +109,18 @@ pub(crate) struct Rows<'a> {
 impl Rows<'_> {
     fn tokens(&self) -> usize {
         self.scales.len()
+    }
+
+    /// Some of them; none where there are not so many.
+    #[must_use]
+    pub(crate) fn some(&self, range: Range<usize>) -> Self {
+        let Self { values, scales, sums, stride } = *self;
+        Self {
+            values: values.get(range.start * stride..range.end * stride).unwrap_or_default(),
+            scales: scales.get(range.clone()).unwrap_or_default(),
+            sums: sums.get(range).unwrap_or_default(),
+            stride,
+        }
     }
 }
 
@@ -158,7 +170,8 @@ pub(crate) struct RowsMut<'a> {
 }
 
 impl RowsMut<'_> {
-    /// Rounds as many rows of `x` `[rows, inputs]`.
+    /// Rounds as many rows of `x` `[rows, inputs]` to the nearest of 255 steps between a token's largest value and its
+    /// negative.
     pub(crate) fn quantise(&mut self, x: &[f32], inputs: usize) {
         let rows = x.chunks_exact(inputs.max(1)).zip(self.values.chunks_exact_mut(self.stride.max(1)));
         for (((row, values), scale), sum) in rows.zip(self.scales.iter_mut()).zip(self.sums.iter_mut()) {
@@ -167,27 +180,32 @@ impl RowsMut<'_> {
     }
 
     /// Copies the rows of `from` that `tokens` names.
-    pub(crate) fn gather(&mut self, from: Rows<'_>, tokens: impl Iterator<Item = usize>) {
+    pub(crate) fn gather(&mut self, from: Rows<'_>, tokens: &[usize]) {
         let rows =
             self.values.chunks_exact_mut(self.stride.max(1)).zip(self.scales.iter_mut()).zip(self.sums.iter_mut());
-        for (token, ((values, scale), sum)) in tokens.zip(rows) {
-            let row = from.values.get(token * from.stride..(token + 1) * from.stride);
-            if let (Some(row), Some(s), Some(total)) = (row, from.scales.get(token), from.sums.get(token)) {
-                values.copy_from_slice(row);
+        for (token, ((values, scale), sum)) in tokens.iter().zip(rows) {
+            let row = from.some(*token..token + 1);
+            if let ([s], [total]) = (row.scales, row.sums)
+                && row.values.len() == values.len()
+            {
+                values.copy_from_slice(row.values);
                 (*scale, *sum) = (*s, *total);
             }
         }
     }
+}
 
-    /// The same rows, to be read.
-    pub(crate) fn done(&self) -> Rows<'_> {
-        Rows { values: self.values, scales: self.scales, sums: self.sums, stride: self.stride }
+/// One row to int8: its scale and the sum of its values.
+fn quantise_row(row: &[f32], values: &mut [i8]) -> (f32, i32) {
+    #[cfg(target_arch = "x86_64")]
+    if Kernel::best() == Kernel::Avx512Vnni && row.len().is_multiple_of(16) && row.len() == values.len() {
+        return x86::quantise_row(row, values);
     }
+    quantise_plain(row, values)
 }
 
 super::vectorised! {
-    /// One row to int8: its scale and the sum of its values.
-    fn quantise_row(row: &[f32], values: &mut [i8]) -> (f32, i32) {
+    fn quantise_plain(row: &[f32], values: &mut [i8]) -> (f32, i32) {
         let mut highest = [0.0f32; 16];
         let (chunks, rest) = row.as_chunks::<16>();
         for chunk in chunks {
@@ -197,53 +215,76 @@ super::vectorised! {
         }
         let highest = highest.iter().chain(rest).fold(0.0f32, |h, x| h.max(x.abs()));
         let factor = if highest > 0.0 { 127.0 / highest } else { 0.0 };
-        let mut sum = 0i32;
-        for (v, x) in values.iter_mut().zip(row) {
-            // Adding and taking away 1.5 · 2^23 rounds to the nearest whole number; its low bits are that number.
-            let bits = (x * factor + 12_582_912.0).to_bits().wrapping_sub(12_582_912.0f32.to_bits()).cast_signed();
-            #[expect(clippy::cast_possible_truncation, reason = "between -127 and 127")]
-            let whole = bits as i8;
-            *v = whole;
-            sum += i32::from(whole);
+        let mut sums = [0i32; 16];
+        let (whole_chunks, whole_rest) = values.as_chunks_mut::<16>();
+        for (values, chunk) in whole_chunks.iter_mut().zip(chunks) {
+            for ((v, x), sum) in values.iter_mut().zip(chunk).zip(&mut sums) {
+                let whole = nearest(x * factor);
+                *sum += whole;
+                *v = low_byte(whole);
+            }
         }
-        values.iter_mut().skip(row.len()).for_each(|padding| *padding = 0);
+        let mut sum: i32 = sums.iter().sum();
+        let behind = whole_chunks.iter_mut().skip(chunks.len()).flatten().chain(whole_rest);
+        for (place, v) in behind.enumerate() {
+            let whole = rest.get(place).map_or(0, |x| nearest(x * factor));
+            sum += whole;
+            *v = low_byte(whole);
+        }
         (highest / 127.0, sum)
     }
 }
 
-/// An int8 matrix `[outputs, inputs]` laid out for [`Int8Matrix::multiply`].
+/// The nearest whole number to `x` between -127 and 127: adding 1.5 · 2^23 rounds, and the low bits are that number.
+#[inline(always)]
+fn nearest(x: f32) -> i32 {
+    (x + 12_582_912.0).to_bits().wrapping_sub(12_582_912.0f32.to_bits()).cast_signed()
+}
+
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "between -127 and 127")]
+fn low_byte(whole: i32) -> i8 {
+    whole as i8
+}
+
+/// An int8 matrix `[outputs, inputs]` with a bias, laid out for [`Int8Matrix::multiply`].
 #[derive(Debug)]
 pub(crate) struct Int8Matrix {
+    /// `[strips, quads, STRIP, QUAD]`.
     packed: Vec<i8>,
+    /// `[strips · STRIP]`.
     scales: Vec<f32>,
+    /// `[strips · STRIP]`.
+    bias: Vec<f32>,
     outputs: usize,
     quads: usize,
     kernel: Kernel,
 }
 
 impl Int8Matrix {
-    /// `weights` `[outputs, inputs]` row-major, between -127 and 127, and a scale for each row. Missing values are zero.
+    /// Rounds a matrix of `f32` row by row. Rounding finds the steps of weights that were stored as int8 again: their
+    /// largest value is 127 of them. A missing bias is zero.
     #[must_use]
-    pub(crate) fn new(weights: &[i8], scales: &[f32], (outputs, inputs): (usize, usize)) -> Self {
-        Self::for_kernel(weights, scales, (outputs, inputs), Kernel::best())
-    }
-
-    /// Rounds a matrix of `f32` row by row.
-    #[must_use]
-    pub(crate) fn rounded(weights: &[f32], (outputs, inputs): (usize, usize)) -> Self {
+    pub(crate) fn rounded(weights: &[f32], bias: &[f32], (outputs, inputs): (usize, usize)) -> Self {
         let mut values = vec![0i8; outputs * inputs];
         let rows = weights.chunks_exact(inputs.max(1)).zip(values.chunks_exact_mut(inputs.max(1)));
         let scales: Vec<f32> = rows.map(|(row, values)| quantise_row(row, values).0).collect();
-        Self::new(&values, &scales, (outputs, inputs))
+        Self::for_kernel(&values, (&scales, bias), (outputs, inputs), Kernel::best())
     }
 
-    fn for_kernel(weights: &[i8], scales: &[f32], (outputs, inputs): (usize, usize), kernel: Kernel) -> Self {
-        let (blocks, quads) = (outputs.div_ceil(ROWS), inputs.div_ceil(QUAD));
-        let mut packed = vec![0i8; blocks * quads * STEP];
-        for (number, block) in packed.chunks_exact_mut((quads * STEP).max(1)).enumerate() {
-            for (quad, step) in block.chunks_exact_mut(STEP).enumerate() {
+    /// `weights` `[outputs, inputs]` row-major, between -127 and 127, a scale and a bias for each row.
+    fn for_kernel(
+        weights: &[i8],
+        (scales, bias): (&[f32], &[f32]),
+        (outputs, inputs): (usize, usize),
+        kernel: Kernel,
+    ) -> Self {
+        let (strips, quads) = (outputs.div_ceil(STRIP), inputs.div_ceil(QUAD));
+        let mut packed = vec![0i8; strips * quads * STEP];
+        for (number, strip) in packed.chunks_exact_mut((quads * STEP).max(1)).enumerate() {
+            for (quad, step) in strip.chunks_exact_mut(STEP).enumerate() {
                 for (row, cells) in step.chunks_exact_mut(QUAD).enumerate() {
-                    let output = number * ROWS + row;
+                    let output = number * STRIP + row;
                     let start = output * inputs + quad * QUAD;
                     let end = (start + QUAD).min((output + 1) * inputs);
                     if let Some(from) = (output < outputs).then(|| weights.get(start..end)).flatten() {
@@ -256,140 +297,97 @@ impl Int8Matrix {
             // Its instruction multiplies unsigned by signed: 128 is added here and taken off the sums again.
             packed.iter_mut().for_each(|w| *w ^= i8::MIN);
         }
-        let mut scales = scales.to_vec();
-        scales.resize(blocks * ROWS, 0.0);
-        Self { packed, scales, outputs, quads, kernel }
+        let padded = |values: &[f32]| {
+            let mut values = values.to_vec();
+            values.resize(strips * STRIP, 0.0);
+            values
+        };
+        Self { packed, scales: padded(scales), bias: padded(bias), outputs, quads, kernel }
     }
 
-    /// `out[tokens, outputs] = x · selfᵀ`, plus `bias` `[outputs]` where there is one. Gives `false`, and leaves `out` as it
-    /// was, when the shapes do not fit.
+    /// `out[tokens, outputs] = x · selfᵀ + bias`. Gives `false`, and leaves `out` as it was, when the shapes do not fit.
     #[must_use]
-    pub(crate) fn multiply(&self, x: Rows<'_>, bias: Option<&[f32]>, crew: &mut Crew<'_>, out: &mut [f32]) -> bool {
-        if x.stride != self.quads * QUAD
-            || out.len() != x.tokens() * self.outputs
-            || bias.is_some_and(|bias| bias.len() != self.outputs)
-        {
+    pub(crate) fn multiply(&self, x: Rows<'_>, out: &mut [f32]) -> bool {
+        if x.stride != self.quads * QUAD || out.len() != x.tokens() * self.outputs {
             return false;
         }
-        let blocks = self.scales.len() / ROWS;
-        // Parts of whole tiles, some for each thread, so that one that is interrupted holds up little.
-        let parts = if crew.threads() > 1 { 3 * crew.threads() } else { 1 };
-        let part = blocks.div_ceil(parts).next_multiple_of(TILE_BLOCKS);
-        let out = Cells::new(out);
-        crew.run(blocks.div_ceil(part.max(1)), &|task| {
-            // SAFETY: a task's blocks, and so its columns, are its own.
-            unsafe { self.multiply_blocks(x, bias, task * part..blocks.min((task + 1) * part), &out) }
-        });
+        // Groups of nearly equal size: eight and one would take longer than five and four.
+        let groups = x.tokens().div_ceil(TOKENS).max(1);
+        let parts = self.packed.chunks_exact((self.quads * STEP).max(1));
+        let columns = self.scales.as_chunks::<STRIP>().0.iter().zip(self.bias.as_chunks::<STRIP>().0);
+        // A strip stays in the nearest cache while all tokens meet it.
+        for (number, (weights, (scales, bias))) in parts.zip(columns).enumerate() {
+            let strip = Strip { weights, scales, bias, quads: self.quads };
+            let (first, width) = (number * STRIP, STRIP.min(self.outputs - number * STRIP));
+            for group in 0..groups {
+                let range = group * x.tokens() / groups..(group + 1) * x.tokens() / groups;
+                let some = x.some(range.clone());
+                if width == STRIP {
+                    let Some(out) = out.get_mut(range.start * self.outputs + first..range.end * self.outputs) else {
+                        return false;
+                    };
+                    strip.multiply(self.kernel, some, (out, self.outputs));
+                } else {
+                    let mut whole = [0.0; TOKENS * STRIP];
+                    strip.multiply(self.kernel, some, (&mut whole, STRIP));
+                    let rows = out.chunks_exact_mut(self.outputs).skip(range.start).take(range.len());
+                    for (row, whole) in rows.zip(whole.as_chunks::<STRIP>().0) {
+                        row.iter_mut().skip(first).zip(whole).for_each(|(o, w)| *o = *w);
+                    }
+                }
+            }
+        }
         true
     }
-
-    /// The outputs of some blocks, for all tokens.
-    ///
-    /// # Safety
-    /// No other reference to these columns of `out` `[tokens, outputs]` may live at the same time.
-    unsafe fn multiply_blocks(&self, x: Rows<'_>, bias: Option<&[f32]>, blocks: Range<usize>, out: &Cells<'_>) {
-        let mut block = blocks.start;
-        while block < blocks.end {
-            let wide = if blocks.end - block >= TILE_BLOCKS { TILE_BLOCKS } else { 1 };
-            let (first, size) = (block * ROWS, self.quads * STEP);
-            let last = (first + wide * ROWS).min(self.outputs);
-            let (Some(weights), Some(scales)) =
-                (self.packed.get(block * size..(block + wide) * size), self.scales.get(first..first + wide * ROWS))
-            else {
-                return;
-            };
-            let bias = bias.and_then(|bias| bias.get(first..last));
-            let mut token = 0;
-            while token < x.tokens() {
-                let many = (x.tokens() - token).min(TILE_TOKENS);
-                let (Some(values), Some(x_scales), Some(x_sums)) = (
-                    x.values.get(token * x.stride..(token + many) * x.stride),
-                    x.scales.get(token..token + many),
-                    x.sums.get(token..token + many),
-                ) else {
-                    return;
-                };
-                let tile = Tile { weights, values, scales, bias, x_scales, x_sums, shape: (many, wide, self.quads) };
-                // SAFETY: the caller vouches for these columns.
-                let row = |t: usize| unsafe { out.at((token + t) * self.outputs + first, last - first) };
-                match self.kernel {
-                    #[cfg(target_arch = "x86_64")]
-                    Kernel::Avx512Vnni => x86::avx512_vnni(&tile, row),
-                    _ => tile.by_sums(self.kernel, row),
-                }
-                token += many;
-            }
-            block += wide;
-        }
-    }
 }
 
-/// A product of some tokens with some blocks of rows, small enough for the registers.
-struct Tile<'a> {
-    /// `[wide, quads, STEP]`.
+/// 48 rows of weights.
+struct Strip<'a> {
+    /// `[quads, STRIP, QUAD]`.
     weights: &'a [i8],
-    /// `[many, quads · QUAD]`.
-    values: &'a [i8],
-    /// `[wide · ROWS]`.
-    scales: &'a [f32],
-    /// As many as there are outputs, at most `wide · ROWS`.
-    bias: Option<&'a [f32]>,
-    /// `[many]`.
-    x_scales: &'a [f32],
-    /// `[many]`.
-    x_sums: &'a [i32],
-    /// Tokens, blocks and quads.
-    shape: (usize, usize, usize),
+    scales: &'a [f32; STRIP],
+    bias: &'a [f32; STRIP],
+    quads: usize,
 }
 
-impl Tile<'_> {
-    /// Whole sums first, then their scales; `row` gives a token's outputs.
-    fn by_sums<'o>(&self, kernel: Kernel, row: impl Fn(usize) -> &'o mut [f32]) {
-        let mut sums = [[0i32; ROWS]; TILE_BLOCKS * TILE_TOKENS];
+/// Sums of up to [`TOKENS`] tokens with a strip.
+type Sums = [[i32; STRIP]; TOKENS];
+
+impl Strip<'_> {
+    /// The strip's outputs for up to [`TOKENS`] tokens, at the start of rows of `out` that are `stride` apart.
+    fn multiply(&self, kernel: Kernel, x: Rows<'_>, (out, stride): (&mut [f32], usize)) {
+        #[cfg(target_arch = "x86_64")]
+        if kernel == Kernel::Avx512Vnni {
+            return x86::avx512_vnni(self, x, (out, stride));
+        }
+        let mut sums: Sums = [[0; STRIP]; TOKENS];
         match kernel {
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2 => x86::avx2(self.weights, self.values, self.shape, &mut sums),
-            _ => portable(self.weights, self.values, self.shape, &mut sums),
+            Kernel::Avx2 => x86::avx2(self.weights, x.values, (x.tokens(), self.quads), &mut sums),
+            _ => portable(self.weights, x.values, self.quads, &mut sums),
         }
-        let (many, wide, _) = self.shape;
-        for ((t, sums), scale) in sums.chunks_exact(wide).enumerate().take(many).zip(self.x_scales) {
-            write_out(sums.as_flattened(), (*scale, self.scales), self.bias, row(t));
+        for ((row, sums), scale) in out.chunks_mut(stride.max(1)).zip(&sums).zip(x.scales) {
+            write_out(sums, (*scale, self.scales), self.bias, row);
         }
     }
 }
-
-/// Most tokens and blocks of a tile: 24 sums, four weights and a token's quad stay in the 32 registers of AVX-512.
-const TILE_TOKENS: usize = 6;
-const TILE_BLOCKS: usize = 4;
 
 super::vectorised! {
     /// `out = sums · scale of the token · scale of the row + bias`.
-    fn write_out(sums: &[i32], scale: (f32, &[f32]), bias: Option<&[f32]>, out: &mut [f32]) -> () {
+    fn write_out(sums: &[i32; STRIP], scale: (f32, &[f32; STRIP]), bias: &[f32; STRIP], out: &mut [f32]) -> () {
         let (scale, scales) = scale;
         #[expect(clippy::cast_precision_loss, reason = "sums are below 2^24 for rows of up to 1,040 inputs, and rounded beyond")]
-        for ((o, sum), row) in out.iter_mut().zip(sums).zip(scales) {
-            *o = *sum as f32 * scale * row;
-        }
-        if let Some(bias) = bias {
-            out.iter_mut().zip(bias).for_each(|(o, b)| *o += b);
+        for (((o, sum), row), b) in out.iter_mut().zip(sums).zip(scales).zip(bias) {
+            *o = *sum as f32 * (scale * row) + b;
         }
     }
 }
 
-fn portable(
-    weights: &[i8],
-    values: &[i8],
-    (many, wide, quads): (usize, usize, usize),
-    sums: &mut [[i32; ROWS]; TILE_BLOCKS * TILE_TOKENS],
-) {
-    let tokens = values.chunks_exact((quads * QUAD).max(1)).take(many);
-    for (token, sums) in tokens.zip(sums.chunks_exact_mut(wide)) {
-        for (block, sums) in weights.chunks_exact((quads * STEP).max(1)).zip(sums) {
-            *sums = [0; ROWS];
-            for (step, quad) in block.as_chunks::<STEP>().0.iter().zip(token.as_chunks::<QUAD>().0) {
-                for (sum, cells) in sums.iter_mut().zip(step.as_chunks::<QUAD>().0) {
-                    *sum += cells.iter().zip(quad).map(|(w, x)| i32::from(*w) * i32::from(*x)).sum::<i32>();
-                }
+fn portable(weights: &[i8], values: &[i8], quads: usize, sums: &mut Sums) {
+    for (token, sums) in values.chunks_exact((quads * QUAD).max(1)).zip(sums) {
+        for (step, quad) in weights.as_chunks::<STEP>().0.iter().zip(token.as_chunks::<QUAD>().0) {
+            for (sum, cells) in sums.iter_mut().zip(step.as_chunks::<QUAD>().0) {
+                *sum += cells.iter().zip(quad).map(|(w, x)| i32::from(*w) * i32::from(*x)).sum::<i32>();
             }
         }
     }
@@ -402,19 +400,25 @@ mod tests {
 
     use super::*;
 
-    /// Every kernel of this machine against the sum it stands for, over shapes that fill no tile.
+    fn rounded(x: &[f32], inputs: usize) -> Activations {
+        let mut activations = Activations::default();
+        activations.reserve(x.len() / inputs, inputs);
+        activations.rows_mut().quantise(x, inputs);
+        activations
+    }
+
+    /// Every kernel of this machine against the sum it stands for, over shapes that fill no strip.
     #[test]
     fn kernels_agree_with_the_plain_sum_to_the_last_bit() {
         let mut rng = ChaCha8Rng::seed_from_u64(3);
-        for (tokens, inputs, outputs) in [(1, 384, 1152), (7, 10, 33), (13, 384, 384), (6, 4, 64), (5, 129, 80)] {
+        for (tokens, inputs, outputs) in [(1, 384, 1152), (9, 10, 33), (21, 384, 96), (6, 4, 64), (5, 129, 80)] {
             let mut weights: Vec<i8> = (0..outputs * inputs).map(|_| rng.random_range(-127..=127)).collect();
             weights[..inputs].fill(127);
             let scales: Vec<f32> = (0..outputs).map(|_| rng.random_range(0.001..0.1)).collect();
             let bias: Vec<f32> = (0..outputs).map(|_| rng.random_range(-1.0..1.0)).collect();
             let mut x: Vec<f32> = (0..tokens * inputs).map(|_| rng.random_range(-3.0..3.0)).collect();
             x[..inputs].fill(2.5);
-            let mut activations = Activations::default();
-            activations.quantise(&x, inputs);
+            let activations = rounded(&x, inputs);
             let mut expected = vec![0.0; tokens * outputs];
             for t in 0..tokens {
                 for o in 0..outputs {
@@ -424,19 +428,19 @@ mod tests {
                 }
             }
             for kernel in Kernel::here() {
-                let matrix = Int8Matrix::for_kernel(&weights, &scales, (outputs, inputs), kernel);
+                let matrix = Int8Matrix::for_kernel(&weights, (&scales, &bias), (outputs, inputs), kernel);
                 let mut out = vec![0.0; tokens * outputs];
-                assert!(matrix.multiply(activations.rows(), Some(&bias), &mut Crew::alone(), &mut out));
+                assert!(matrix.multiply(activations.rows(), &mut out));
                 for (i, (got, want)) in out.iter().zip(&expected).enumerate() {
                     // The scales are multiplied with fused rounding where the processor has it.
                     assert!((got - want).abs() <= 2e-6 * want.abs().max(1.0), "{kernel:?} at {i}: {got}, not {want}");
                 }
-                let mut shared = vec![0.0; tokens * outputs];
-                let (mut pool, rows) = (super::super::Pool::new(2), activations.rows());
-                assert!(matrix.multiply(rows, Some(&bias), &mut Crew::of(&mut pool), &mut shared));
-                assert_eq!(shared, out, "threads change nothing");
-                let short = &mut out[1..];
-                assert!(!matrix.multiply(rows, None, &mut Crew::alone(), short), "shapes are checked");
+                for token in 0..tokens {
+                    let mut alone = vec![0.0; outputs];
+                    assert!(matrix.multiply(activations.rows().some(token..token + 1), &mut alone));
+                    assert_eq!(alone, out[token * outputs..(token + 1) * outputs], "company changes nothing");
+                }
+                assert!(!matrix.multiply(activations.rows(), &mut out[1..]), "shapes are checked");
             }
         }
     }
@@ -444,8 +448,7 @@ mod tests {
     #[test]
     fn rounding_stays_within_half_a_step() {
         let x = [0.0, 1.0, -2.0, 0.013, 0.5, -0.25, 1.999, 0.0, 0.0, 0.0];
-        let mut activations = Activations::default();
-        activations.quantise(&x, 5);
+        let mut activations = rounded(&x, 5);
         assert_eq!((activations.scales.len(), activations.stride), (2, 8));
         for (t, row) in x.chunks(5).enumerate() {
             let mut sum = 0;
@@ -456,14 +459,32 @@ mod tests {
             }
             assert_eq!(sum, activations.sums[t]);
         }
-        activations.quantise(&[2.0; 10], 5);
+        activations.values.fill(9);
+        activations.rows_mut().quantise(&[2.0; 10], 5);
         assert!(activations.values.chunks(8).all(|row| row[5..] == [0; 3]), "what was there before is no padding");
-        activations.quantise(&[0.0; 8], 4);
-        assert!(activations.scales.iter().all(|s| *s == 0.0), "nothing stays nothing");
-        let matrix = Int8Matrix::rounded(&[1.0, 0.5, -1.0, 0.25], (2, 2));
-        activations.quantise(&[1.0, 1.0], 2);
+        let row: Vec<f32> = (0..96u8).map(|i| (f32::from(i) - 40.3) * 0.37).collect();
+        let (mut fast, mut plain) = ([0; 96], [0; 96]);
+        assert_eq!(quantise_row(&row, &mut fast), quantise_plain(&row, &mut plain));
+        assert_eq!(fast, plain, "both forms round alike");
+        let nothing = rounded(&[0.0; 8], 4);
+        assert!(nothing.scales.iter().all(|s| *s == 0.0), "nothing stays nothing");
+        let wide: Vec<f32> = (0..37u8).map(|i| f32::from(i) - 18.0).collect();
+        let wide = rounded(&wide, 37);
+        assert_eq!(wide.sums[0], wide.values.iter().map(|v| i32::from(*v)).sum::<i32>());
+        let matrix = Int8Matrix::rounded(&[1.0, 0.5, -1.0, 0.25], &[], (2, 2));
         let mut out = [0.0; 2];
-        assert!(matrix.multiply(activations.rows(), None, &mut Crew::alone(), &mut out));
+        assert!(matrix.multiply(rounded(&[1.0, 1.0], 2).rows(), &mut out));
         assert!((out[0] - 1.5).abs() < 0.01 && (out[1] + 0.75).abs() < 0.01, "{out:?}");
+    }
+
+    #[test]
+    fn rows_are_gathered_with_their_scales() {
+        let from = rounded(&[1.0, 2.0, -3.0, 4.0, 5.0, -6.0], 2);
+        let mut some = Activations::default();
+        some.reserve(2, 2);
+        some.rows_mut().gather(from.rows(), &[2, 0]);
+        assert_eq!(some.scales, [from.scales[2], from.scales[0]]);
+        assert_eq!(some.sums, [from.sums[2], from.sums[0]]);
+        assert_eq!(some.values[..4], from.values[8..12]);
     }
 }

@@ -124,12 +124,6 @@ impl<'a> Crew<'a> {
         Self(Some(pool))
     }
 
-    /// Threads that work on an operation.
-    #[must_use]
-    pub(crate) fn threads(&self) -> usize {
-        self.0.as_ref().map_or(1, |pool| pool.threads())
-    }
-
     /// As [`Pool::run`].
     pub(crate) fn run(&mut self, tasks: usize, task: &Task<'_>) {
         match &mut self.0 {
