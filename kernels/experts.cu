@@ -4,17 +4,6 @@
 // of 128 tokens by 128 rows. What an expert says of a token is kept apart (`parts`), and added in the order of experts by
 // whoever reads it: the sum is the same whatever else is in the batch.
 
-struct Expert {
-    Matrix gate, up, down;
-};
-
-struct Pairs {
-    const Expert* experts;  // the shared block is the last
-    const int *order, *starts, *active, *tiles, *counts;
-    const float* weights;   // of the pairs of chosen experts
-    int n, chosen, number, shared;  // tokens, experts a token, experts, whether there is a shared block
-};
-
 // The expert that this block's place among the active ones means; the last place is the shared block's.
 __device__ __forceinline__ int expert_at(const Pairs& p, int place) {
     if (p.shared && place == (int)gridDim.y - 1) return p.number;
@@ -23,101 +12,256 @@ __device__ __forceinline__ int expert_at(const Pairs& p, int place) {
     return place < count ? expert : -1;
 }
 
-__device__ __forceinline__ int token_of(const Pairs& p, int pair) {
-    int routed = p.n * p.chosen;
-    return pair < routed ? pair / p.chosen : pair - routed;
+// Rows `row`..`row + 15` of an expert's first maps for its pairs from `first` on.
+template <int FORMAT, int TILES, class Source>
+__device__ __forceinline__ void experts_up_tile(const Pairs& p, const Input& input, const Matrix (&sides)[2], int row, int first, int end,
+                                                float* room, u16* inner, int pitch, long long low) {
+    int rows = sides[0].rows, columns = sides[0].columns;
+    int warps = blockDim.x / 32, warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, from, to;
+    float *other = room + warps * TILES * 128, *squares = other + warps * TILES * 128;
+    share<FORMAT>(columns, warps, warp, from, to);
+    Source x;
+    float sums[2][TILES][4] = {};
+    int tokens[TILES];
+    auto find_tokens = [&]() {
+#pragma unroll
+        for (int j = 0; j < TILES; ++j) tokens[j] = token_of(p, p.order[min(first + 8 * j + g, end - 1)]);
+        find(input, columns, tokens, x);
+    };
+    if constexpr (Source::NORMED) {
+        Streamed<FORMAT, 2> weights;
+        weights.begin(sides, row, from, to, squares + 8 * warps);
+        find_tokens();
+        weights.end(x, sums);
+    } else {
+        find_tokens();
+#pragma unroll
+        for (int side = 0; side < 2; ++side) {
+            const Matrix one[1] = {sides[side]};
+            float found[1][TILES][4] = {};
+            product<FORMAT, TILES, 1>(one, row, from, to, x, found);
+#pragma unroll
+            for (int j = 0; j < TILES; ++j)
+                for (int e = 0; e < 4; ++e) sums[side][j][e] = found[0][j][e];
+        }
+    }
+    gather<TILES>(sums[0], room, x, squares);
+    gather<TILES>(sums[1], other, x, squares);
+    for (int entry = threadIdx.x; entry < 128 * TILES; entry += blockDim.x) {
+        int within = entry % 128 / 8, at = first + 8 * (entry / 128) + entry % 8;
+        if (at >= end || row + within >= rows) continue;
+        float u = gathered<TILES>(room, warps, entry), v = gathered<TILES>(other, warps, entry);
+        if (Source::NORMED) {
+            float factor = factor_of(squares, warps, entry % 8, columns, input.epsilon);
+            u *= factor, v *= factor;
+        }
+        if (FORMAT == INT8) u *= sides[0].scales[row + within], v *= sides[1].scales[row + within];
+        u16* to = inner + (long long)p.order[at] * pitch + row + within;
+        split(silu(u) * v, to, to + low);
+    }
 }
 
-template <int FORMAT, int TILES>
-__device__ __forceinline__ void experts_up(const Pairs& p, const u16* x, int x_pitch, long long x_low, u16* inner, int pitch, long long low) {
+template <int FORMAT, bool FEW>
+__device__ __forceinline__ void experts_up(const Pairs& p, const Input& input, u16* inner, int pitch, long long low) {
     after_previous();
     float* room = (float*)dynamic_memory;
     int expert = expert_at(p, blockIdx.y), row = 16 * blockIdx.x;
     if (expert < 0) return;
     const Expert& block = p.experts[expert];
-    Matrix gate = block.gate, up = block.up;
-    if (row >= gate.rows) return;
-    int warps = blockDim.x / 32, warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, from, to;
-    share<FORMAT>(gate.columns, warps, warp, from, to);
-    int end = p.starts[expert + 1];
-    for (int first = p.starts[expert]; first < end; first += 8 * TILES) {
-        const u16* xs[TILES];
-        float gates[TILES][4], ups[TILES][4];
+    const Matrix sides[2] = {block.gate, block.up};
+    if (row >= sides[0].rows) return;
+    int begin = p.starts[expert], end = p.starts[expert + 1];
+    if constexpr (FEW) {
+        if (begin < end) experts_up_tile<FORMAT, 1, Normed>(p, input, sides, row, begin, end, room, inner, pitch, low);
+    } else {
+        int first = begin;
+        for (; end - first > 8; first += 16) experts_up_tile<FORMAT, 2, Planes<2>>(p, input, sides, row, first, end, room, inner, pitch, low);
+        if (first < end) experts_up_tile<FORMAT, 1, Planes<1>>(p, input, sides, row, first, end, room, inner, pitch, low);
+    }
+}
+
+// Rows `row`..`row + 15` of an expert's second map for its pairs from `first` on.
+template <int FORMAT, int TILES>
+__device__ __forceinline__ void experts_down_tile(const Pairs& p, const Input& input, const Matrix (&down)[1], int row, int first, int end,
+                                                  float* room, float* parts, int width) {
+    int warps = blockDim.x / 32, warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, from, to, routed = p.n * p.chosen;
+    share<FORMAT>(down[0].columns, warps, warp, from, to);
+    int pairs[TILES];
 #pragma unroll
-        for (int j = 0; j < TILES; ++j) {
-            int at = first + 8 * j + g;
-            xs[j] = at < end ? x + (long long)token_of(p, p.order[at]) * x_pitch : nullptr;
-#pragma unroll
-            for (int c = 0; c < 4; ++c) gates[j][c] = ups[j][c] = 0.0f;
-        }
-        product<FORMAT, TILES>(gate, row, from, to, xs, x_low, gates);
-        product<FORMAT, TILES>(up, row, from, to, xs, x_low, ups);
-        float* other = room + warps * TILES * 128;
-        gather<TILES>(gates, room);
-        gather<TILES>(ups, other);
-        for (int entry = threadIdx.x; entry < 128 * TILES; entry += blockDim.x) {
-            int within = entry % 128 / 8, at = first + 8 * (entry / 128) + entry % 8;
-            if (at >= end || row + within >= gate.rows) continue;
-            float u = gathered<TILES>(room, warps, entry), v = gathered<TILES>(other, warps, entry);
-            if (FORMAT == INT8) u *= gate.scales[row + within], v *= up.scales[row + within];
-            u16* to = inner + (long long)p.order[at] * pitch + row + within;
-            split(silu(u) * v, to, to + low);
-        }
+    for (int j = 0; j < TILES; ++j) pairs[j] = p.order[min(first + 8 * j + g, end - 1)];
+    Planes<TILES> x;
+    find(input, 0, pairs, x);
+    float sums[1][TILES][4] = {};
+    product<FORMAT, TILES, 1>(down, row, from, to, x, sums);
+    gather<TILES>(sums[0], room, x, nullptr);
+    for (int entry = threadIdx.x; entry < 128 * TILES; entry += blockDim.x) {
+        int within = entry % 128 / 8, at = first + 8 * (entry / 128) + entry % 8;
+        if (at >= end || row + within >= down[0].rows) continue;
+        float sum = gathered<TILES>(room, warps, entry);
+        if (FORMAT == INT8) sum *= down[0].scales[row + within];
+        int pair = p.order[at], token = token_of(p, pair), part = pair < routed ? pair % p.chosen : p.chosen;
+        if (pair < routed) sum *= p.weights[pair];
+        parts[((long long)part * p.n + token) * width + row + within] = sum;
     }
 }
 
 // A block takes `each` times 16 rows, one after the other: finding an expert takes as long as reading some of them.
-template <int FORMAT, int TILES>
-__device__ __forceinline__ void experts_down(const Pairs& p, const u16* inner, int pitch, long long low, float* parts, int width, int each) {
+template <int FORMAT>
+__device__ __forceinline__ void experts_down(const Pairs& p, const Input& input, float* parts, int width, int each) {
     float* room = (float*)dynamic_memory;
     int expert = expert_at(p, blockIdx.y), top = 16 * each * blockIdx.x;
     // The lists are older than the kernel before this one.
     int begin = expert < 0 ? 0 : p.starts[expert], end = expert < 0 ? 0 : p.starts[expert + 1];
-    Matrix down = {};
+    Matrix down[1] = {};
     if (begin < end) {
-        down = p.experts[expert].down;
-        for (int i = 0; i < each; ++i) fetch_rows(down.codes, down.pitch, top + 16 * i, down.rows);
+        down[0] = p.experts[expert].down;
+        for (int i = 0; i < each; ++i) fetch_rows(down[0].codes, down[0].pitch, top + 16 * i, down[0].rows);
     }
     after_previous();
-    int warps = blockDim.x / 32, warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, from, to;
-    share<FORMAT>(down.columns, warps, warp, from, to);
-    int routed = p.n * p.chosen;
-    for (int first = begin; first < end; first += 8 * TILES) {
-        const u16* xs[TILES];
-#pragma unroll
-        for (int j = 0; j < TILES; ++j) {
-            int at = first + 8 * j + g;
-            xs[j] = at < end ? inner + (long long)p.order[at] * pitch : nullptr;
-        }
-        for (int row = top; row < min(top + 16 * each, down.rows); row += 16) {
-            float sums[TILES][4];
-#pragma unroll
-            for (int j = 0; j < TILES; ++j) sums[j][0] = sums[j][1] = sums[j][2] = sums[j][3] = 0.0f;
-            product<FORMAT, TILES>(down, row, from, to, xs, low, sums);
-            gather<TILES>(sums, room);
-            for (int entry = threadIdx.x; entry < 128 * TILES; entry += blockDim.x) {
-                int within = entry % 128 / 8, at = first + 8 * (entry / 128) + entry % 8;
-                if (at >= end || row + within >= down.rows) continue;
-                float sum = gathered<TILES>(room, warps, entry);
-                if (FORMAT == INT8) sum *= down.scales[row + within];
-                int pair = p.order[at], token = token_of(p, pair), part = pair < routed ? pair % p.chosen : p.chosen;
-                if (pair < routed) sum *= p.weights[pair];
-                parts[((long long)part * p.n + token) * width + row + within] = sum;
-            }
-        }
+    for (int row = top; row < min(top + 16 * each, down[0].rows); row += 16) {
+        int first = begin;
+        for (; end - first > 8; first += 16) experts_down_tile<FORMAT, 2>(p, input, down, row, first, end, room, parts, width);
+        if (first < end) experts_down_tile<FORMAT, 1>(p, input, down, row, first, end, room, parts, width);
     }
 }
 
-#define EXPERTS(NAME, FORMAT, TILES)                                                                                           \
-    extern "C" __global__ void __launch_bounds__(256) experts_up_##NAME(Pairs p, const u16* x, int x_pitch, long long x_low,    \
-                                                                        u16* inner, int pitch, long long low) {                \
-        experts_up<FORMAT, TILES>(p, x, x_pitch, x_low, inner, pitch, low);                                                    \
-    }                                                                                                                          \
-    extern "C" __global__ void __launch_bounds__(256) experts_down_##NAME(Pairs p, const u16* inner, int pitch, long long low,  \
-                                                                          float* parts, int width, int each) {                 \
-        experts_down<FORMAT, TILES>(p, inner, pitch, low, parts, width, each);                                                 \
+// Inner places of a piece.
+#define PIECE 384
+
+// What a block must know of an expert's second map.
+struct Second {
+    const u8* codes;
+    const float* scales;
+    int begin, end;
+};
+
+// For up to 8 tokens a block takes 16 rows of all experts, and a warp a piece of one expert's inner places at a time. What the pieces
+// say is added in the order of each token's experts: `room` is [n, chosen + 1, most, 16], with `routed` pieces of chosen experts
+// and `alone` of the shared block, none where another launch takes them. Behind it lie the experts and their pairs.
+template <int FORMAT>
+__device__ __forceinline__ void experts_down_few(const Pairs& p, const Input& input, float* out, int width, int add, int routed,
+                                                 int alone) {
+    const int format = Made<FORMAT>::of, count = Made<FORMAT>::planes, size = Unit<FORMAT>::size, each = PIECE / size;
+    typedef Way<format, count> Weights;
+    int warps = blockDim.x / 32, warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+    int row = 16 * blockIdx.x, most = max(routed, alone), first_shared = p.n * p.chosen, said = p.n * (p.chosen + 1) * most * 16;
+    u8* ways = (u8*)dynamic_memory;
+    float* room = (float*)(ways + warps * WAY);
+    Second* seconds = (Second*)(room + said);
+    int* pairs = (int*)(seconds + first_shared + 1);
+    for (int i = threadIdx.x; i < said; i += blockDim.x) room[i] = 0.0f;
+    // The lists are older than the kernel before this one.
+    int busy = routed ? p.counts[0] : 0, items = busy * routed + alone;
+    for (int i = threadIdx.x; i < busy + (alone ? 1 : 0); i += blockDim.x) {
+        int expert = i < busy ? p.active[i] : p.number;
+        const Matrix& m = p.experts[expert].down;
+        seconds[i] = {m.codes, m.scales, p.starts[expert], p.starts[expert + 1]};
     }
-FOR_EACH_KIND(EXPERTS)
+    for (int i = threadIdx.x; i < first_shared + p.n; i += blockDim.x) pairs[i] = p.order[i];
+    // Chosen experts have one shape.
+    Matrix of_routed = {}, of_alone = {};
+    if (routed) of_routed = p.experts[p.active[0]].down;
+    if (alone) of_alone = p.experts[p.number].down;
+    __syncthreads();
+    // This warp's units, item after item.
+    int all = items > warp ? (items - warp + warps - 1) / warps * each : 0;
+    Lines<format, count> lines;
+    Weights way;
+    way.open(ways);
+    auto second_of = [&](int item) { return item < busy * routed ? item / routed : busy; };
+    auto ask = [&](int number) {
+        int item = warp + number / each * warps, first = 0, columns = 0;
+        if (number < all) {
+            bool chosen = item < busy * routed;
+            const Second& second = seconds[second_of(item)];
+            Matrix down[1] = {chosen ? of_routed : of_alone}, planes[count];
+            down[0].codes = second.codes, down[0].scales = second.scales;
+            first = (chosen ? item % routed : item - busy * routed) * each + number % each;
+            columns = down[0].columns;
+            planes_of<FORMAT, 1>(down, planes);
+            lines.find(planes, row);
+        }
+        way.ask(lines, number, first, number < all && first * size < columns);
+    };
+    // Nothing is read of lines that nobody asks for; they must be somewhere.
+    {
+        Matrix down[1] = {routed ? of_routed : of_alone}, planes[count];
+        planes_of<FORMAT, 1>(down, planes);
+        lines.find(planes, row);
+    }
+#pragma unroll
+    for (int i = 0; i < Weights::slots; ++i) ask(i);
+    after_previous();
+    for (int start = 0; start < all; start += each) {
+        int item = warp + start / each * warps;
+        bool chosen = item < busy * routed;
+        const Second second = seconds[second_of(item)];
+        int piece = chosen ? item % routed : item - busy * routed, pair[1] = {pairs[min(second.begin + g, second.end - 1)]};
+        int columns = chosen ? of_routed.columns : of_alone.columns;
+        Planes<1> x;
+        find(input, 0, pair, x);
+        float found[count][1][4] = {}, sums[1][1][4] = {};
+#pragma unroll 1
+        for (int i = 0; i < each; i += Weights::batch) {
+            copies_wait<Weights::slots - Weights::batch>();
+#pragma unroll
+            for (int j = 0; j < Weights::batch; ++j) {
+                // The last piece may be shorter: what is behind it has weights of zero.
+                int unit = piece * PIECE + (i + j) * size;
+                Piece<format, count> weights;
+                way.take(start + i + j, weights);
+                multiply<format, 1, count>(weights, unit < columns ? unit : 0, unit < columns, x, found);
+            }
+#pragma unroll
+            for (int j = 0; j < Weights::batch; ++j) ask(start + i + j + Weights::slots);
+        }
+        join<FORMAT, 1, 1>(found, sums);
+        float scales[2] = {1.0f, 1.0f};
+        if (FORMAT == INT8)
+            for (int r = 0; r < 2; ++r) scales[r] = second.scales[min(row + g + 8 * r, width - 1)];
+#pragma unroll
+        for (int c = 0; c < 4; ++c) {
+            // Columns 2t and 2t + 1 are those of lanes four times as far.
+            int column = 2 * t + c % 2, mine = __shfl_sync(0xffffffffu, pair[0], 4 * column), within = g + 8 * (c / 2);
+            int part = mine < first_shared ? mine % p.chosen : p.chosen;
+            float* place = room + (((token_of(p, mine) * (p.chosen + 1) + part) * most) + piece) * 16 + within;
+            if (second.begin + column < second.end) *place = scales[c / 2] * sums[0][0][c];
+        }
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < 16 * p.n; i += blockDim.x) {
+        int token = i / 16, within = i % 16;
+        if (row + within >= width) continue;
+        float sum_of_all = 0.0f;
+        for (int part = 0; part <= p.chosen; ++part) {
+            float sum = 0.0f;
+            for (int piece = 0; piece < (part < p.chosen ? routed : alone); ++piece)
+                sum += room[((token * (p.chosen + 1) + part) * most + piece) * 16 + within];
+            sum_of_all += part < p.chosen && routed ? sum * p.weights[token * p.chosen + part] : sum;
+        }
+        float* to = out + (long long)token * width + row + within;
+        *to = add ? *to + sum_of_all : sum_of_all;
+    }
+}
+
+#define EXPERTS(NAME, FORMAT)                                                                                                   \
+    extern "C" __global__ void __launch_bounds__(256, 3) experts_up_##NAME##_few(Pairs p, Input input, u16* inner, int pitch,       \
+                                                                              long long low) {                                  \
+        experts_up<FORMAT, true>(p, input, inner, pitch, low);                                                             \
+    }                                                                                                                           \
+    extern "C" __global__ void __launch_bounds__(256) experts_up_##NAME##_2(Pairs p, Input input, u16* inner, int pitch,         \
+                                                                            long long low) {                                    \
+        experts_up<FORMAT, false>(p, input, inner, pitch, low);                                                          \
+    }                                                                                                                           \
+    extern "C" __global__ void __launch_bounds__(512) experts_down_##NAME##_few(Pairs p, Input input, float* out, int width,     \
+                                                                                int add, int routed, int alone) {               \
+        experts_down_few<FORMAT>(p, input, out, width, add, routed, alone);                                                     \
+    }                                                                                                                           \
+    extern "C" __global__ void __launch_bounds__(256) experts_down_##NAME##_2(Pairs p, Input input, float* parts, int width,     \
+                                                                              int each) {                                       \
+        experts_down<FORMAT>(p, input, parts, width, each);                                                                  \
+    }
+EXPERTS(bf16, BF16) EXPERTS(int8, INT8) EXPERTS(int4, INT4) EXPERTS(exact, EXACT)
 
 // ---- Many tokens ----
 //

@@ -1,16 +1,16 @@
 // What comes before attention: heads are normalised and turned to their positions, keys and values go to the cache.
 
-// A pair of a head that turns together.
-__device__ __forceinline__ void pair_of(int pair, int pairs, int neighbours, int& a, int& b) {
-    a = neighbours ? 2 * pair : pair;
-    b = neighbours ? 2 * pair + 1 : pair + pairs;
+// Writes to the cache, whose low plane lies `low` further in a row, or is not there.
+__device__ __forceinline__ void keep(float value, u16* to, int low) {
+    if (low) split(value, to, to + low);
+    else *to = bf16_bits(value);
 }
 
 // Grouped-query attention: a warp for each head of a token's queries, keys and values. Queries go to `queries`
 // [n, heads, size], keys and values to row `slots[token]` of the cache; a token without a slot is passed over.
 extern "C" __global__ void turn_grouped(const float* qkv, int width, int heads, int kv_heads, int size, const float* q_weight,
                                         const float* k_weight, float epsilon, const float2* angles, int neighbours,
-                                        const int* slots, u16* queries, u16* cache, int cache_width) {
+                                        const int* slots, u16* queries, long long queries_low, u16* cache, int cache_width, int cache_low) {
     after_previous();
     int token = blockIdx.x, head = blockIdx.y * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
     int slot = slots[token], pairs = size / 2;
@@ -19,7 +19,7 @@ extern "C" __global__ void turn_grouped(const float* qkv, int width, int heads, 
     if (head >= heads + kv_heads) {
         if (slot < 0) return;
         u16* to = cache + (long long)slot * cache_width + (head - heads) * size;
-        for (int i = lane; i < size; i += 32) to[i] = bf16_bits(x[i]);
+        for (int i = lane; i < size; i += 32) keep(x[i], to + i, cache_low);
         return;
     }
     float squares = 0.0f;
@@ -34,8 +34,14 @@ extern "C" __global__ void turn_grouped(const float* qkv, int width, int heads, 
         pair_of(pair, pairs, neighbours, a, b);
         float2 turn = angles[(long long)token * pairs + pair];
         float u = x[a] * factor * weight[a], v = x[b] * factor * weight[b];
-        to[a] = bf16_bits(u * turn.x - v * turn.y);
-        to[b] = bf16_bits(v * turn.x + u * turn.y);
+        float first = u * turn.x - v * turn.y, second = v * turn.x + u * turn.y;
+        if (head < heads) {
+            split(first, to + a, to + queries_low + a);
+            split(second, to + b, to + queries_low + b);
+        } else {
+            keep(first, to + a, cache_low);
+            keep(second, to + b, cache_low);
+        }
     }
 }
 
@@ -43,8 +49,8 @@ extern "C" __global__ void turn_grouped(const float* qkv, int width, int heads, 
 // and the turned part of each head's query goes behind the latent part of `queries` [n, heads, rank + turned].
 extern "C" __global__ void turn_latent(const float* q, int q_width, const float* kv, int kv_width, int first, int heads,
                                        int content, int turned, int rank, const float* weight, float epsilon,
-                                       const float2* angles, int neighbours, const int* slots, u16* queries, u16* cache,
-                                       int cache_width) {
+                                       const float2* angles, int neighbours, const int* slots, u16* queries, long long queries_low,
+                                       u16* cache, int cache_width, int cache_low) {
     after_previous();
     int token = blockIdx.x, slot = slots[token], pairs = turned / 2, wide = rank + turned;
     const float* latent = kv + (long long)token * kv_width + first;
@@ -54,13 +60,13 @@ extern "C" __global__ void turn_latent(const float* q, int q_width, const float*
     float factor = rsqrtf(block_sum(squares) / (float)rank + epsilon);
     if (slot >= 0) {
         u16* to = cache + (long long)slot * cache_width;
-        for (int i = threadIdx.x; i < rank; i += blockDim.x) to[i] = bf16_bits(latent[i] * factor * weight[i]);
+        for (int i = threadIdx.x; i < rank; i += blockDim.x) keep(latent[i] * factor * weight[i], to + i, cache_low);
         for (int pair = threadIdx.x; pair < pairs; pair += blockDim.x) {
             int a, b;
             pair_of(pair, pairs, neighbours, a, b);
             float u = latent[rank + a], v = latent[rank + b];
-            to[rank + a] = bf16_bits(u * turns[pair].x - v * turns[pair].y);
-            to[rank + b] = bf16_bits(v * turns[pair].x + u * turns[pair].y);
+            keep(u * turns[pair].x - v * turns[pair].y, to + rank + a, cache_low);
+            keep(v * turns[pair].x + u * turns[pair].y, to + rank + b, cache_low);
         }
     }
     for (int i = threadIdx.x; i < heads * pairs; i += blockDim.x) {
@@ -68,8 +74,8 @@ extern "C" __global__ void turn_latent(const float* q, int q_width, const float*
         pair_of(pair, pairs, neighbours, a, b);
         const float* x = q + (long long)token * q_width + head * (content + turned) + content;
         u16* to = queries + ((long long)token * heads + head) * wide + rank;
-        to[a] = bf16_bits(x[a] * turns[pair].x - x[b] * turns[pair].y);
-        to[b] = bf16_bits(x[b] * turns[pair].x + x[a] * turns[pair].y);
+        split(x[a] * turns[pair].x - x[b] * turns[pair].y, to + a, to + queries_low + a);
+        split(x[b] * turns[pair].x + x[a] * turns[pair].y, to + b, to + queries_low + b);
     }
 }
 
@@ -77,7 +83,7 @@ extern "C" __global__ void turn_latent(const float* q, int q_width, const float*
 // times the head's `content` rows of `kv_b`. A block takes a head, 128 columns of the latent and four tokens; 16 threads
 // stand for eight columns each, and 8 such rows of threads share the inner places.
 extern "C" __global__ void __launch_bounds__(128) absorb(Matrix kv_b, const float* q, int q_width, int n, int content, int turned,
-                                                         int each, int heads, u16* queries) {
+                                                         int each, int heads, u16* queries, long long queries_low) {
     after_previous();
     float* room = (float*)dynamic_memory;
     float* held = room + 128 * 32;
@@ -109,6 +115,7 @@ extern "C" __global__ void __launch_bounds__(128) absorb(Matrix kv_b, const floa
     for (int t = 0; t < count; ++t) {
         float sum = 0.0f;
         for (int i = 0; i < 8; ++i) sum += room[(t * 8 + i) * 128 + threadIdx.x];
-        queries[((long long)(token + t) * heads + head) * (rank + turned) + place] = bf16_bits(sum);
+        u16* to = queries + ((long long)(token + t) * heads + head) * (rank + turned) + place;
+        split(sum, to, to + queries_low);
     }
 }

@@ -1,58 +1,76 @@
 // Linear maps of few tokens, and what larger ones need around the library's products.
 
+// Where a linear map writes: rows of numbers, which it may add to, or planes.
+struct Output {
+    float* values;
+    u16* planes;
+    long long low;
+    int width, pitch, add, unused;
+};
+
 // out[n, rows] = x · Wᵀ + bias. The warps of a block share the inner places of 16 rows; blocks along y take 8 · TILES tokens.
 // With `heads`, the rows of a head are `value` of every `each` rows from `skip` on, and meet a part of x of their own: that is
 // how multi-head latent attention's mixes become values.
-template <int FORMAT, int TILES>
-__device__ __forceinline__ void linear(const Matrix& m, const float* bias, const u16* x, int x_pitch, long long x_low, float* out,
-                                       int out_width, u16* planes, int pitch, long long low, int n, int value, int each,
+template <int FORMAT, int TILES, class Source>
+__device__ __forceinline__ void linear(const Matrix& m, const float* bias, Input input, Output out, int n, int value, int each,
                                        int skip) {
     float* room = (float*)dynamic_memory;
     int warps = blockDim.x / 32, warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4;
-    int row = 16 * blockIdx.x, column = row, rows = m.rows, shift = 0;
+    int row = 16 * blockIdx.x, column = row, rows = m.rows;
     if (value) {
         int tiles = (value + 15) / 16, head = blockIdx.x / tiles, within = 16 * (blockIdx.x % tiles);
         row = head * each + skip + within;
         rows = head * each + skip + value;
         column = head * value + within;
-        shift = head * m.columns;
+        input.planes += head * m.columns;
     }
-    fetch_rows(m.codes, m.pitch, row, rows);
-    after_previous();
-    int token = 8 * TILES * blockIdx.y;
-    const u16* xs[TILES];
-    float sums[TILES][4];
+    float *squares = room + warps * TILES * 128, sums[1][TILES][4] = {};
+    int first = 8 * TILES * blockIdx.y, tokens[TILES], from, to;
 #pragma unroll
-    for (int j = 0; j < TILES; ++j) {
-        int at = token + 8 * j + g;
-        xs[j] = at < n ? x + (long long)at * x_pitch + shift : nullptr;
-        sums[j][0] = sums[j][1] = sums[j][2] = sums[j][3] = 0.0f;
-    }
-    int from, to;
+    for (int j = 0; j < TILES; ++j) tokens[j] = min(first + 8 * j + g, n - 1);
     share<FORMAT>(m.columns, warps, warp, from, to);
-    product<FORMAT, TILES>(m, row, from, to, xs, x_low, sums);
-    gather<TILES>(sums, room);
+    const Matrix all[1] = {m};
+    Source x;
+    if constexpr (TILES == 1) {
+        Streamed<FORMAT, 1> weights;
+        weights.begin(all, row, from, to, squares + 8 * warps);
+        after_previous();
+        find(input, m.columns, tokens, x);
+        weights.end(x, sums);
+    } else {
+        fetch_rows(m.codes, m.pitch, row, rows);
+        after_previous();
+        find(input, m.columns, tokens, x);
+        product<FORMAT, TILES, 1>(all, row, from, to, x, sums);
+    }
+    gather<TILES>(sums[0], room, x, squares);
     for (int entry = threadIdx.x; entry < 128 * TILES; entry += blockDim.x) {
-        int within = entry % 128 / 8, at = token + 8 * (entry / 128) + entry % 8;
+        int within = entry % 128 / 8, at = first + 8 * (entry / 128) + entry % 8;
         if (at >= n || row + within >= rows) continue;
         float sum = gathered<TILES>(room, warps, entry);
+        if (Source::NORMED) sum *= factor_of(squares, warps, entry % 8, m.columns, input.epsilon);
         if (FORMAT == INT8) sum *= m.scales[row + within];
         if (bias) sum += bias[row + within];
-        if (out) out[(long long)at * out_width + column + within] = sum;
-        if (planes) {
-            u16* place = planes + (long long)at * pitch + column + within;
-            split(sum, place, place + low);
+        if (out.values) {
+            float* to = out.values + (long long)at * out.width + column + within;
+            *to = out.add ? *to + sum : sum;
+        }
+        if (out.planes) {
+            u16* place = out.planes + (long long)at * out.pitch + column + within;
+            split(sum, place, place + out.low);
         }
     }
 }
 
-#define LINEAR(NAME, FORMAT, TILES)                                                                                     \
-    extern "C" __global__ void __launch_bounds__(512) linear_##NAME(                                                    \
-        Matrix m, const float* bias, const u16* x, int x_pitch, long long x_low, float* out, int out_width, u16* planes, \
-        int pitch, long long low, int n, int value, int each, int skip) {                                               \
-        linear<FORMAT, TILES>(m, bias, x, x_pitch, x_low, out, out_width, planes, pitch, low, n, value, each, skip);     \
+#define LINEAR(NAME, FORMAT, TILES, SOURCE)                                                                              \
+    extern "C" __global__ void __launch_bounds__(512)                                                                   \
+        linear_##NAME(Matrix m, const float* bias, Input input, Output out, int n, int value, int each, int skip) {      \
+        linear<FORMAT, TILES, SOURCE>(m, bias, input, out, n, value, each, skip);                                       \
     }
-FOR_EACH_KIND(LINEAR)
+#define LINEARS(NAME, FORMAT)                                                                                     \
+    LINEAR(NAME##_1, FORMAT, 1, Planes<1>) LINEAR(NAME##_2, FORMAT, 2, Planes<2>) LINEAR(NAME##_4, FORMAT, 4, Planes<4>) \
+    LINEAR(NAME##_normed, FORMAT, 1, Normed)
+LINEARS(bf16, BF16) LINEARS(int8, INT8) LINEARS(int4, INT4) LINEARS(exact, EXACT)
 
 // A matrix of any format as bfloat16, rows `pitch` numbers apart.
 extern "C" __global__ void spread(Matrix m, u16* out, int pitch) {

@@ -30,11 +30,12 @@ echo "== $(date -u +%F) $(nvidia-smi --query-gpu=name,driver_version --format=cs
 "$tests" backend::cuda::tests --nocapture --test-threads 1
 if command -v compute-sanitizer >/dev/null; then
   compute-sanitizer --tool memcheck --error-exitcode 9 "$tests" backend::cuda::tests --test-threads 1
+  compute-sanitizer --tool racecheck --error-exitcode 9 "$tests" backend::cuda::tests::grouped --test-threads 1
 fi
 
 bench() { "$candor" bench decode --device cuda --random-weights --batch 1,8,32,128 --context 1024 --prompt 8192 "$@"; }
 bench --shape qwen3-30b-a3b --format bf16
 bench --shape qwen3-30b-a3b --format int4
 bench --shape deepseek-v2-lite --format bf16
-# A long context: read in pieces of 4,096, then gone on with.
+# A long context: read in pieces of 8,192, then gone on with.
 "$candor" bench decode --device cuda --random-weights --shape qwen3-30b-a3b --format int4 --context 200000 --prompt 200000

@@ -47,26 +47,39 @@ extern "C" __global__ void normalise(float* x, int x_width, const float* add, in
         split(line[column] * factor * weight[column], to + column, to + low + column);
 }
 
-// The likeliest of each row's tokens; the first of equals.
-extern "C" __global__ void likeliest(const float* logits, int vocabulary, int* out) {
+// Of two tokens the likelier, of equals the first.
+__device__ __forceinline__ void take_likelier(float& best, int& place, float other, int there) {
+    if (other > best || (other == best && there < place)) best = other, place = there;
+}
+
+// The likeliest of each row's tokens; the first of equals. Blocks along x take parts of a row; the last to end joins what they
+// `found`, a logit and a token each.
+extern "C" __global__ void likeliest(const float* logits, int vocabulary, int2* found, u32* counters, int* out) {
     __shared__ float values[32];
     __shared__ int places[32];
     after_previous();
-    const float* row = logits + (long long)blockIdx.x * vocabulary;
+    const float* row = logits + (long long)blockIdx.y * vocabulary;
+    int each = (vocabulary + gridDim.x - 1) / gridDim.x, from = each * blockIdx.x, to = min(vocabulary, from + each);
     float best = -INFINITE;
-    int place = 0x7fffffff;
-    for (int token = threadIdx.x; token < vocabulary; token += blockDim.x)
+    int place = 0x7fffffff, lane = threadIdx.x % 32;
+#pragma unroll 4
+    for (int token = from + threadIdx.x; token < to; token += blockDim.x)
         if (row[token] > best) best = row[token], place = token;
-    for (int lane = 16; lane > 0; lane >>= 1) {
-        float other = __shfl_xor_sync(0xffffffffu, best, lane);
-        int there = __shfl_xor_sync(0xffffffffu, place, lane);
-        if (other > best || (other == best && there < place)) best = other, place = there;
-    }
-    if (threadIdx.x % 32 == 0) values[threadIdx.x / 32] = best, places[threadIdx.x / 32] = place;
+    for (int other = 16; other > 0; other >>= 1)
+        take_likelier(best, place, __shfl_xor_sync(0xffffffffu, best, other), __shfl_xor_sync(0xffffffffu, place, other));
+    if (lane == 0) values[threadIdx.x / 32] = best, places[threadIdx.x / 32] = place;
     __syncthreads();
+    found += blockIdx.y * gridDim.x;
     if (threadIdx.x == 0) {
-        for (int warp = 1; warp < (int)blockDim.x / 32; ++warp)
-            if (values[warp] > best || (values[warp] == best && places[warp] < place)) best = values[warp], place = places[warp];
-        out[blockIdx.x] = place == 0x7fffffff ? 0 : place;
+        for (int warp = 1; warp < (int)blockDim.x / 32; ++warp) take_likelier(best, place, values[warp], places[warp]);
+        found[blockIdx.x] = make_int2(__float_as_int(best), place);
     }
+    if (!last_block(counters + blockIdx.y, gridDim.x) || threadIdx.x != 0) return;
+    best = -INFINITE, place = 0x7fffffff;
+#pragma unroll 8
+    for (int part = 0; part < (int)gridDim.x; ++part) {
+        int2 there = __ldcg(found + part);
+        take_likelier(best, place, __int_as_float(there.x), there.y);
+    }
+    out[blockIdx.y] = place == 0x7fffffff ? 0 : place;
 }

@@ -47,13 +47,17 @@ __device__ __forceinline__ void after_previous() {
 #endif
 }
 
-// Asks for 16 rows of weights, so that they are on their way while the kernel before this one ends. Kernels of more blocks
-// than run at once do better without: they are bound by the memory as it is.
-__device__ __forceinline__ void fetch_rows(const unsigned char* codes, long long pitch, int row, int rows) {
+// Asks for so many bytes of weights, a multiple of 16, so that they are on their way while the kernel before this one ends.
+__device__ __forceinline__ void fetch(const u8* from, long long bytes) {
 #if __CUDA_ARCH__ >= 900
-    if (threadIdx.x < 16 && row + (int)threadIdx.x < rows && gridDim.x * gridDim.y * gridDim.z <= 1024)
-        asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(codes + (long long)(row + threadIdx.x) * pitch), "r"((u32)pitch));
+    if (bytes > 0) asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"((u32)bytes));
 #endif
+}
+
+// Asks for 16 rows of weights. Kernels of more blocks than run at once do better without: they are bound by the memory as it is.
+__device__ __forceinline__ void fetch_rows(const u8* codes, long long pitch, int row, int rows) {
+    if (threadIdx.x < 16 && row + (int)threadIdx.x < rows && gridDim.x * gridDim.y * gridDim.z <= 1024)
+        fetch(codes + (long long)(row + threadIdx.x) * pitch, pitch);
 }
 
 // ---- Memory ----
@@ -138,13 +142,14 @@ __device__ __forceinline__ bool last_block(u32* counter, u32 blocks) {
 
 // ---- Weights ----
 
-enum { BF16 = 0, INT8 = 1, INT4 = 2 };
+// EXACT: numbers in two planes of bfloat16.
+enum { BF16 = 0, INT8 = 1, INT4 = 2, EXACT = 3 };
 
-// A matrix [rows, columns], row-major; rows are `pitch` bytes apart and end in zeros up to a multiple of 64 columns.
+// A matrix [rows, columns], row-major; rows are `pitch` bytes apart and end in zeros up to a multiple of 64 columns. The low plane of
+// EXACT lies behind all rows of the high one.
 struct Matrix {
     const u8* codes;
-    const float* scales;  // INT8: a row's; INT4: [rows, columns / 128]
-    const u8* zeros;      // INT4: as the scales
+    const float* scales;  // INT8: a row's; INT4: [rows, columns / 128] of a scale and a zero
     int rows, columns;
     long long pitch;
     int format, unused;
@@ -170,13 +175,14 @@ __device__ __forceinline__ u32 widen4(u32 word, u32 offset) {
 // Eight neighbouring numbers of a row, from a multiple of 8 on.
 __device__ __forceinline__ void eight(const Matrix& m, int row, int column, float (&out)[8]) {
     const u8* line = m.codes + (long long)row * m.pitch;
-    if (m.format == BF16) {
+    if (m.format == BF16 || m.format == EXACT) {
         uint4 v = *(const uint4*)(line + 2 * column);
-        u32 w[4] = {v.x, v.y, v.z, v.w};
+        uint4 l = m.format == EXACT ? *(const uint4*)(line + m.rows * m.pitch + 2 * column) : make_uint4(0, 0, 0, 0);
+        u32 w[4] = {v.x, v.y, v.z, v.w}, rest[4] = {l.x, l.y, l.z, l.w};
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-            out[2 * i] = bf16_low(w[i]);
-            out[2 * i + 1] = bf16_high(w[i]);
+            out[2 * i] = bf16_low(w[i]) + bf16_low(rest[i]);
+            out[2 * i + 1] = bf16_high(w[i]) + bf16_high(rest[i]);
         }
     } else if (m.format == INT8) {
         uint2 v = *(const uint2*)(line + column);
@@ -186,119 +192,359 @@ __device__ __forceinline__ void eight(const Matrix& m, int row, int column, floa
     } else {
         int group = column / 128, within = column % 128, groups = m.columns / 128;
         uint2 v = *(const uint2*)(line + 64 * group + within % 64);
-        float scale = m.scales[(long long)row * groups + group], zero = (float)m.zeros[(long long)row * groups + group];
+        const float* pair = m.scales + 2 * ((long long)row * groups + group);
+        float scale = pair[0], zero = pair[1];
         int shift = within < 64 ? 0 : 4;
 #pragma unroll
         for (int i = 0; i < 8; ++i) out[i] = scale * ((float)((((i < 4 ? v.x : v.y) >> (8 * (i % 4))) >> shift) & 15) - zero);
     }
 }
 
-// Inner places that a warp takes at once; a warp's share of a row is a multiple of it.
-template <int FORMAT> struct Unit { static const int size = FORMAT == BF16 ? 32 : FORMAT == INT8 ? 64 : 128; };
+// ---- What products read ----
+//
+// A lane asks for numbers of the token of its column in both planes, as pairs. A column without a token reads another one's, as nobody
+// reads what becomes of it. A place that is not `there` has weights of zero, and counts for nothing else.
 
-// sums[j][16 x 8] += rows `row`..`row + 15` of `m`, from inner place `from` to `to`, times up to 8 tokens: `x[j]` is the row of
-// the token of this lane's column in its high plane (nothing where there is none), the low one lies `low` numbers further.
-// Rows that the matrix does not have give the last one's values. Inner places may be taken in any order as long as both
-// sides agree: each lane reads 16 neighbouring bytes.
-template <int FORMAT, int TILES>
-__device__ __forceinline__ void product(const Matrix& m, int row, int from, int to, const u16* const (&x)[TILES],
-                                        long long low, float (&sums)[TILES][4]) {
-    int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-    int upper = min(row + g, m.rows - 1), lower = min(row + g + 8, m.rows - 1);
-    const u8* first = m.codes + (long long)upper * m.pitch;
-    const u8* second = m.codes + (long long)lower * m.pitch;
-    const uint4 none = make_uint4(0, 0, 0, 0);
-    if (FORMAT == BF16) {
-        for (int k = from; k < to; k += 128) {
-            uint4 a[4][2];
+// Two neighbouring pairs of numbers of one plane; CROSSED: the even places, then the odd ones.
+template <bool CROSSED> __device__ __forceinline__ uint2 pairs_of(uint2 v) {
+    return CROSSED ? make_uint2(__byte_perm(v.x, v.y, 0x5410), __byte_perm(v.x, v.y, 0x7632)) : v;
+}
+
+// Tokens whose planes lie ready.
+template <int TILES> struct Planes {
+    static const bool NORMED = false;
+    const u16* at[TILES];
+    long long low;
+
+    __device__ __forceinline__ void eight(int tile, int column, bool, uint4& high, uint4& rest) {
+        high = *(const uint4*)(at[tile] + column);
+        rest = *(const uint4*)(at[tile] + low + column);
+    }
+    template <bool CROSSED> __device__ __forceinline__ void four(int tile, int column, bool, uint2& high, uint2& rest) {
+        high = pairs_of<CROSSED>(*(const uint2*)(at[tile] + column));
+        rest = pairs_of<CROSSED>(*(const uint2*)(at[tile] + low + column));
+    }
+    __device__ __forceinline__ void end(float*) {}
+};
+
+// Tokens of the residual stream on their way through a root-mean-square norm. A product reads x · weight and adds up the squares
+// of x; times `factor_of` the squares it is the product with the norm. Rows have `columns` numbers, a multiple of eight.
+struct Normed {
+    static const bool NORMED = true;
+    const float *x, *weight;
+    int columns;
+    float squares;
+
+    __device__ __forceinline__ void two(float a, float b, float u, float v, u32& high, u32& rest) {
+        squares += a * a;
+        squares += b * b;
+        a *= u;
+        b *= v;
+        high = bf16_pair(a, b);
+        rest = bf16_pair(a - bf16_low(high), b - bf16_high(high));
+    }
+    __device__ __forceinline__ float4 read(const float* from, int column, bool there) {
+        return there && column < columns ? *(const float4*)(from + column) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    }
+    __device__ __forceinline__ void eight(int, int column, bool there, uint4& high, uint4& rest) {
+        float4 a = read(x, column, there), b = read(x, column + 4, there);
+        float4 u = read(weight, column, there), v = read(weight, column + 4, there);
+        two(a.x, a.y, u.x, u.y, high.x, rest.x);
+        two(a.z, a.w, u.z, u.w, high.y, rest.y);
+        two(b.x, b.y, v.x, v.y, high.z, rest.z);
+        two(b.z, b.w, v.z, v.w, high.w, rest.w);
+    }
+    template <bool CROSSED> __device__ __forceinline__ void four(int, int column, bool there, uint2& high, uint2& rest) {
+        float4 a = read(x, column, there), u = read(weight, column, there);
+        two(a.x, CROSSED ? a.z : a.y, u.x, CROSSED ? u.z : u.y, high.x, rest.x);
+        two(CROSSED ? a.y : a.z, a.w, CROSSED ? u.y : u.z, u.w, high.y, rest.y);
+    }
+    // What this warp found of each token's squares, to `room` [warps, 8].
+    __device__ __forceinline__ void end(float* room) {
+        float sum = squares;
+        sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+        sum += __shfl_xor_sync(0xffffffffu, sum, 2);
+        if (threadIdx.x % 4 == 0) room[threadIdx.x / 4] = sum;
+    }
+};
+
+// What a kernel is told of its tokens: planes [n, pitch], or rows of the stream [n, width] and the weight of their norm.
+struct Input {
+    const u16* planes;
+    long long low;
+    const float *values, *weight;
+    int pitch, width;
+    float epsilon;
+    int unused;
+};
+
+// The tokens `token[tile]` of this lane's columns.
+template <int TILES> __device__ __forceinline__ void find(const Input& input, int, const int (&token)[TILES], Planes<TILES>& x) {
+    x.low = input.low;
 #pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                bool there = k + 32 * i < to;
-                a[i][0] = there ? stream16(first + 2 * (k + 32 * i + 8 * t)) : none;
-                a[i][1] = there ? stream16(second + 2 * (k + 32 * i + 8 * t)) : none;
-            }
+    for (int j = 0; j < TILES; ++j) x.at[j] = input.planes + (long long)token[j] * input.pitch;
+}
+template <int TILES> __device__ __forceinline__ void find(const Input& input, int columns, const int (&token)[TILES], Normed& x) {
+    x.x = input.values + (long long)token[0] * input.width;
+    x.weight = input.weight;
+    x.columns = columns;
+    x.squares = 0.0f;
+}
+
+// The factor of column `token`'s norm, from what `warps` warps found.
+__device__ __forceinline__ float factor_of(const float* room, int warps, int token, int columns, float epsilon) {
+    float sum = 0.0f;
+    for (int warp = 0; warp < warps; ++warp) sum += room[8 * warp + token];
+    return rsqrtf(sum / (float)columns + epsilon);
+}
+
+// ---- Products ----
+
+// Inner places that a warp takes at once; a warp's share of a row is a multiple of it.
+template <int FORMAT> struct Unit { static const int size = FORMAT == INT8 ? 64 : FORMAT == INT4 ? 128 : 32; };
+
+// One unit of weights: this lane's 16 bytes of rows g and g + 8 of each matrix, and of INT4 their scales and zeros.
+template <int FORMAT, int COUNT> struct Piece {
+    uint4 codes[COUNT][2];
+    float2 scales[COUNT][2];
+};
+
+// sums[c][j][16 x 8] += a unit of weights times up to 8 tokens a tile.
+template <int FORMAT, int TILES, int COUNT, class Source>
+__device__ __forceinline__ void multiply(const Piece<FORMAT, COUNT>& piece, int unit, bool there, Source& x,
+                                         float (&sums)[COUNT][TILES][4]) {
+    const int t = threadIdx.x % 4;
+    if constexpr (FORMAT == BF16) {
 #pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                if (k + 32 * i >= to) break;
+        for (int j = 0; j < TILES; ++j) {
+            uint4 h, l;
+            x.eight(j, unit + 8 * t, there, h, l);
 #pragma unroll
-                for (int j = 0; j < TILES; ++j) {
-                    const u16* place = x[j] + k + 32 * i + 8 * t;
-                    uint4 h = x[j] ? *(const uint4*)place : none, l = x[j] ? *(const uint4*)(place + low) : none;
-                    mma(sums[j], a[i][0].x, a[i][1].x, a[i][0].y, a[i][1].y, h.x, h.y);
-                    mma(sums[j], a[i][0].z, a[i][1].z, a[i][0].w, a[i][1].w, h.z, h.w);
-                    mma(sums[j], a[i][0].x, a[i][1].x, a[i][0].y, a[i][1].y, l.x, l.y);
-                    mma(sums[j], a[i][0].z, a[i][1].z, a[i][0].w, a[i][1].w, l.z, l.w);
-                }
-            }
-        }
-    } else if (FORMAT == INT8) {
-        for (int k = from; k < to; k += 128) {
-            uint4 a[2][2];
-#pragma unroll
-            for (int i = 0; i < 2; ++i) {
-                bool there = k + 64 * i < to;
-                a[i][0] = there ? stream16(first + k + 64 * i + 16 * t) : none;
-                a[i][1] = there ? stream16(second + k + 64 * i + 16 * t) : none;
-            }
-#pragma unroll
-            for (int i = 0; i < 2; ++i) {
-                if (k + 64 * i >= to) break;
-                u32 w[2][4] = {{a[i][0].x, a[i][0].y, a[i][0].z, a[i][0].w}, {a[i][1].x, a[i][1].y, a[i][1].z, a[i][1].w}};
-#pragma unroll
-                for (int s = 0; s < 4; ++s) {
-                    u32 a0, a1, a2, a3;
-                    widen8(w[0][s], a0, a2);
-                    widen8(w[1][s], a1, a3);
-#pragma unroll
-                    for (int j = 0; j < TILES; ++j) {
-                        const u16* place = x[j] + k + 64 * i + 16 * t + 4 * s;
-                        uint2 h = x[j] ? *(const uint2*)place : make_uint2(0, 0);
-                        uint2 l = x[j] ? *(const uint2*)(place + low) : make_uint2(0, 0);
-                        mma(sums[j], a0, a1, a2, a3, h.x, h.y);
-                        mma(sums[j], a0, a1, a2, a3, l.x, l.y);
-                    }
-                }
+            for (int c = 0; c < COUNT; ++c) {
+                uint4 p = piece.codes[c][0], q = piece.codes[c][1];
+                mma(sums[c][j], p.x, q.x, p.y, q.y, h.x, h.y);
+                mma(sums[c][j], p.z, q.z, p.w, q.w, h.z, h.w);
+                mma(sums[c][j], p.x, q.x, p.y, q.y, l.x, l.y);
+                mma(sums[c][j], p.z, q.z, p.w, q.w, l.z, l.w);
             }
         }
     } else {
-        int groups = m.columns / 128;
-        for (int k = from; k < to; k += 128) {
-            int group = k / 128;
-            uint4 a0 = stream16(first + 64 * group + 16 * t), a1 = stream16(second + 64 * group + 16 * t);
-            long long at0 = (long long)upper * groups + group, at1 = (long long)lower * groups + group;
-            float scale0 = m.scales[at0], scale1 = m.scales[at1];
-            float z0 = -128.0f - (float)m.zeros[at0], z1 = -128.0f - (float)m.zeros[at1];
-            u32 offset0 = bf16_pair(z0, z0), offset1 = bf16_pair(z1, z1);
-            u32 w[2][4] = {{a0.x, a0.y, a0.z, a0.w}, {a1.x, a1.y, a1.z, a1.w}};
-            float part[TILES][4];
+        // Words of four codes of 8 bits, or of eight of 4 bits, of which the upper ones lie 64 places further.
+        float part[COUNT][TILES][4] = {};
+        u32 offset[COUNT][2];
 #pragma unroll
-            for (int j = 0; j < TILES; ++j) part[j][0] = part[j][1] = part[j][2] = part[j][3] = 0.0f;
+        for (int c = 0; c < COUNT; ++c) {
 #pragma unroll
-            for (int half = 0; half < 2; ++half) {
+            for (int r = 0; r < 2; ++r) {
+                float z = FORMAT == INT4 ? -128.0f - piece.scales[c][r].y : 0.0f;
+                offset[c][r] = bf16_pair(z, z);
+            }
+        }
 #pragma unroll
-                for (int s = 0; s < 4; ++s) {
-                    u32 p0 = widen4(w[0][s] >> (4 * half), offset0), p2 = widen4(w[0][s] >> (4 * half + 8), offset0);
-                    u32 p1 = widen4(w[1][s] >> (4 * half), offset1), p3 = widen4(w[1][s] >> (4 * half + 8), offset1);
+        for (int half = 0; half < (FORMAT == INT4 ? 2 : 1); ++half) {
 #pragma unroll
-                    for (int j = 0; j < TILES; ++j) {
-                        const u16* place = x[j] + k + 64 * half + 16 * t + 4 * s;
-                        uint2 h = x[j] ? *(const uint2*)place : make_uint2(0, 0);
-                        uint2 l = x[j] ? *(const uint2*)(place + low) : make_uint2(0, 0);
-                        mma(part[j], p0, p1, p2, p3, __byte_perm(h.x, h.y, 0x5410), __byte_perm(h.x, h.y, 0x7632));
-                        mma(part[j], p0, p1, p2, p3, __byte_perm(l.x, l.y, 0x5410), __byte_perm(l.x, l.y, 0x7632));
+            for (int s = 0; s < 4; ++s) {
+                u32 w[COUNT][4];
+#pragma unroll
+                for (int c = 0; c < COUNT; ++c) {
+#pragma unroll
+                    for (int r = 0; r < 2; ++r) {
+                        uint4 v = piece.codes[c][r];
+                        u32 word = s == 0 ? v.x : s == 1 ? v.y : s == 2 ? v.z : v.w;
+                        if (FORMAT == INT8) {
+                            widen8(word, w[c][r], w[c][r + 2]);
+                        } else {
+                            w[c][r] = widen4(word >> (4 * half), offset[c][r]);
+                            w[c][r + 2] = widen4(word >> (4 * half + 8), offset[c][r]);
+                        }
+                    }
+                }
+#pragma unroll
+                for (int j = 0; j < TILES; ++j) {
+                    uint2 h, l;
+                    x.template four<FORMAT == INT4>(j, unit + 64 * half + 16 * t + 4 * s, there, h, l);
+#pragma unroll
+                    for (int c = 0; c < COUNT; ++c) {
+                        mma(part[c][j], w[c][0], w[c][1], w[c][2], w[c][3], h.x, h.y);
+                        mma(part[c][j], w[c][0], w[c][1], w[c][2], w[c][3], l.x, l.y);
                     }
                 }
             }
+        }
 #pragma unroll
-            for (int j = 0; j < TILES; ++j) {
-                sums[j][0] += scale0 * part[j][0];
-                sums[j][1] += scale0 * part[j][1];
-                sums[j][2] += scale1 * part[j][2];
-                sums[j][3] += scale1 * part[j][3];
+        for (int c = 0; c < COUNT; ++c)
+#pragma unroll
+            for (int j = 0; j < TILES; ++j)
+#pragma unroll
+                for (int e = 0; e < 4; ++e) sums[c][j][e] += FORMAT == INT4 ? piece.scales[c][e / 2].x * part[c][j][e] : part[c][j][e];
+    }
+}
+
+// Where this lane reads rows `row + g` and `row + g + 8` of matrices; rows that a matrix does not have are the last one's.
+template <int FORMAT, int COUNT> struct Lines {
+    const u8* codes[COUNT][2];
+    const float* scales[COUNT][2];
+
+    __device__ __forceinline__ void find(const Matrix (&m)[COUNT], int row) {
+#pragma unroll
+        for (int c = 0; c < COUNT; ++c) {
+#pragma unroll
+            for (int r = 0; r < 2; ++r) {
+                long long at = min(row + (int)threadIdx.x % 32 / 4 + 8 * r, m[c].rows - 1);
+                codes[c][r] = m[c].codes + at * m[c].pitch + 16 * (threadIdx.x % 4);
+                if (FORMAT == INT4) scales[c][r] = m[c].scales + at * (m[c].columns / 64);
             }
         }
     }
+};
+
+// The formats that products are made of: EXACT ones are two of bfloat16.
+template <int FORMAT> struct Made {
+    static const int of = FORMAT == EXACT ? BF16 : FORMAT, planes = FORMAT == EXACT ? 2 : 1;
+};
+template <int FORMAT, int COUNT>
+__device__ __forceinline__ void planes_of(const Matrix (&m)[COUNT], Matrix (&all)[COUNT * Made<FORMAT>::planes]) {
+#pragma unroll
+    for (int c = 0; c < COUNT * Made<FORMAT>::planes; ++c) {
+        all[c] = m[c % COUNT];
+        if (c >= COUNT) all[c].codes += m[c % COUNT].rows * m[c % COUNT].pitch;
+    }
 }
+template <int FORMAT, int COUNT, int TILES>
+__device__ __forceinline__ void join(const float (&all)[COUNT * Made<FORMAT>::planes][TILES][4], float (&sums)[COUNT][TILES][4]) {
+#pragma unroll
+    for (int c = 0; c < COUNT * Made<FORMAT>::planes; ++c)
+#pragma unroll
+        for (int j = 0; j < TILES; ++j)
+#pragma unroll
+            for (int e = 0; e < 4; ++e) sums[c % COUNT][j][e] += all[c][j][e];
+}
+
+// sums[c][j][16 x 8] += rows `row`..`row + 15` of `m[c]`, from inner place `from` to `to`, times up to 8 tokens a tile. Inner places may
+// be taken in any order as long as both sides agree: each lane reads 16 neighbouring bytes.
+template <int FORMAT, int TILES, int COUNT, class Source>
+__device__ __forceinline__ void product(const Matrix (&m)[COUNT], int row, int from, int to, Source& x,
+                                        float (&sums)[COUNT][TILES][4]) {
+    const int format = Made<FORMAT>::of, count = COUNT * Made<FORMAT>::planes, size = Unit<FORMAT>::size;
+    const int units = (format == BF16 ? 4 : 2) / (count > 2 ? 2 : count);
+    Matrix all[count];
+    planes_of<FORMAT, COUNT>(m, all);
+    Lines<format, count> lines;
+    lines.find(all, row);
+    float found[count][TILES][4] = {};
+    for (int k = from; k < to; k += size * units) {
+        Piece<format, count> pieces[units];
+#pragma unroll
+        for (int i = 0; i < units; ++i) {
+            int unit = min(k + size * i, to - size) / size;
+#pragma unroll
+            for (int c = 0; c < count; ++c) {
+#pragma unroll
+                for (int r = 0; r < 2; ++r) {
+                    // A unit has 64 bytes of a row in every format.
+                    pieces[i].codes[c][r] = stream16(lines.codes[c][r] + 64 * unit);
+                    if (format == INT4) pieces[i].scales[c][r] = *(const float2*)(lines.scales[c][r] + 2 * unit);
+                }
+            }
+        }
+#pragma unroll
+        for (int i = 0; i < units; ++i)
+            if (k + size * i < to) multiply<format, TILES, count>(pieces[i], k + size * i, true, x, found);
+    }
+    join<FORMAT, COUNT, TILES>(found, sums);
+}
+
+// ---- Weights on their way ----
+
+// Bytes of shared memory that weights on their way to a warp take.
+#define WAY 8192
+
+// Units of weights on their way through shared memory to a warp. Each lane copies the very bytes that it reads, so that no thread waits
+// for another; and it may ask for the first ones before the kernel before this one has ended. Units are counted from the first
+// that is asked for.
+template <int FORMAT, int COUNT> struct Way {
+    static const int slots = (FORMAT == INT4 ? 4 : 8) / COUNT > 0 ? (FORMAT == INT4 ? 4 : 8) / COUNT : 1;
+    // Units that are used together, so that what they need of the tokens is read at once.
+    static const int batch = FORMAT == BF16 && slots >= 2 ? slots / 2 : 1;
+    u32 room;
+
+    __device__ __forceinline__ void open(void* all) { room = shared_address((u8*)all + threadIdx.x / 32 * WAY); }
+
+    // Asks for unit `unit` of `lines`, or for zeros, as the `number`-th.
+    __device__ __forceinline__ void ask(const Lines<FORMAT, COUNT>& lines, int number, int unit, bool there) {
+        u32 slot = room + number % slots * COUNT * (FORMAT == INT4 ? 1536 : 1024), lane = threadIdx.x % 32;
+#pragma unroll
+        for (int c = 0; c < COUNT; ++c) {
+#pragma unroll
+            for (int r = 0; r < 2; ++r) {
+                asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(slot + (2 * c + r) * 512 + 16 * lane),
+                             "l"(lines.codes[c][r] + (there ? 64 * unit : 0)), "r"(there ? 16 : 0));
+                if (FORMAT == INT4)
+                    asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(slot + COUNT * 1024 + (2 * c + r) * 256 + 8 * lane),
+                                 "l"(lines.scales[c][r] + (there ? 2 * unit : 0)), "r"(there ? 8 : 0));
+            }
+        }
+        copies_end();
+    }
+
+    // Reads the `number`-th unit, which has come.
+    __device__ __forceinline__ void take(int number, Piece<FORMAT, COUNT>& piece) {
+        u32 slot = room + number % slots * COUNT * (FORMAT == INT4 ? 1536 : 1024), lane = threadIdx.x % 32;
+#pragma unroll
+        for (int c = 0; c < COUNT; ++c) {
+#pragma unroll
+            for (int r = 0; r < 2; ++r) {
+                uint4& v = piece.codes[c][r];
+                asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+                             : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                             : "r"(slot + (2 * c + r) * 512 + 16 * lane));
+                float2& s = piece.scales[c][r];
+                if (FORMAT == INT4)
+                    asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(s.x), "=f"(s.y) : "r"(slot + COUNT * 1024 + (2 * c + r) * 256 + 8 * lane));
+            }
+        }
+    }
+};
+
+// A product whose weights are on their way: `begin` asks for the first, `end` is the product.
+template <int FORMAT, int COUNT> struct Streamed {
+    static const int format = Made<FORMAT>::of, count = COUNT * Made<FORMAT>::planes, size = Unit<FORMAT>::size;
+    typedef Way<format, count> Weights;
+    Weights way;
+    Lines<format, count> lines;
+    int from, to;
+
+    __device__ __forceinline__ void ask(int number) { way.ask(lines, number, from / size + number, from + number * size < to); }
+
+    __device__ __forceinline__ void begin(const Matrix (&m)[COUNT], int row, int first, int last, void* room) {
+        Matrix all[count];
+        planes_of<FORMAT, COUNT>(m, all);
+        lines.find(all, row);
+        from = first, to = last;
+        way.open(room);
+#pragma unroll
+        for (int i = 0; i < Weights::slots; ++i) ask(i);
+    }
+
+    template <class Source> __device__ __forceinline__ void end(Source& x, float (&sums)[COUNT][1][4]) {
+        float found[count][1][4] = {};
+        int units = (to - from) / size;
+        for (int number = 0; number < units; number += Weights::batch) {
+            copies_wait<Weights::slots - Weights::batch>();
+#pragma unroll
+            for (int i = 0; i < Weights::batch; ++i) {
+                Piece<format, count> piece;
+                way.take(number + i, piece);
+                // Behind the last unit there are weights of zero.
+                bool there = number + i < units;
+                multiply<format, 1, count>(piece, there ? from + (number + i) * size : from, there, x, found);
+            }
+#pragma unroll
+            for (int i = 0; i < Weights::batch; ++i) ask(number + Weights::slots + i);
+        }
+        join<FORMAT, COUNT, 1>(found, sums);
+    }
+};
 
 // This warp's share of `columns` inner places, of `warps`.
 template <int FORMAT> __device__ __forceinline__ void share(int columns, int warps, int warp, int& from, int& to) {
@@ -308,8 +554,9 @@ template <int FORMAT> __device__ __forceinline__ void share(int columns, int war
 }
 
 // Adds what the warps of a block found, in their order: entry `e` of 128 · TILES is row (e / 8) % 16 of token 8 · (e / 128) + e % 8.
-// `room` holds warps · TILES · 128 numbers.
-template <int TILES> __device__ __forceinline__ void gather(float (&sums)[TILES][4], float* room) {
+// `room` holds warps · TILES · 128 numbers, and `squares` warps · 8 where there is a norm.
+template <int TILES, class Source>
+__device__ __forceinline__ void gather(float (&sums)[TILES][4], float* room, Source& x, float* squares) {
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
     __syncthreads();
 #pragma unroll
@@ -318,6 +565,7 @@ template <int TILES> __device__ __forceinline__ void gather(float (&sums)[TILES]
         *(float2*)(tile + 8 * g + 2 * t) = make_float2(sums[j][0], sums[j][1]);
         *(float2*)(tile + 8 * (g + 8) + 2 * t) = make_float2(sums[j][2], sums[j][3]);
     }
+    x.end(squares);
     __syncthreads();
 }
 
@@ -335,8 +583,26 @@ __device__ __forceinline__ float power_of_two(float x) {
 
 __device__ __forceinline__ float silu(float x) { return x / (1.0f + __expf(-x)); }
 
-// Defines a kernel for each format and number of tiles of eight tokens.
-#define FOR_EACH_KIND(DEFINE)                                                 \
-    DEFINE(bf16_1, BF16, 1) DEFINE(bf16_2, BF16, 2) DEFINE(bf16_4, BF16, 4)   \
-    DEFINE(int8_1, INT8, 1) DEFINE(int8_2, INT8, 2) DEFINE(int8_4, INT8, 4)   \
-    DEFINE(int4_1, INT4, 1) DEFINE(int4_2, INT4, 2) DEFINE(int4_4, INT4, 4)
+// A pair of a head that turns together.
+__device__ __forceinline__ void pair_of(int pair, int pairs, int neighbours, int& a, int& b) {
+    a = neighbours ? 2 * pair : pair;
+    b = neighbours ? 2 * pair + 1 : pair + pairs;
+}
+
+// ---- Experts ----
+
+struct Expert {
+    Matrix gate, up, down;
+};
+
+struct Pairs {
+    const Expert* experts;  // the shared block is the last
+    const int *order, *starts, *active, *tiles, *counts;
+    const float* weights;   // of the pairs of chosen experts
+    int n, chosen, number, shared;  // tokens, experts a token, experts, whether there is a shared block
+};
+
+__device__ __forceinline__ int token_of(const Pairs& p, int pair) {
+    int routed = p.n * p.chosen;
+    return pair < routed ? pair / p.chosen : pair - routed;
+}

@@ -16,9 +16,16 @@ struct Lists {
     u64* load;      // tokens that each expert ever got; nothing where there is no router
 };
 
-// Chooses for one token, a warp: `logits` parts lie `stride` apart. `room` holds 2 · experts + groups numbers.
-__device__ void choose(const Routing& r, const float* logits, int parts, long long stride, const float* bias, float* room, int* chosen,
-                       float* weights) {
+// A number that is as much more than another's as the score is; nothing for what is no score.
+__device__ __forceinline__ u32 standing_of(float score) {
+    u32 bits = __float_as_uint(score);
+    return score > -INFINITE ? bits ^ ((int)bits < 0 ? 0xffffffffu : 0x80000000u) : 0;
+}
+
+// Chooses for one token, a warp: `logits` parts lie `stride` apart, and are multiplied by `factor`. `room` holds
+// 2 · experts + groups numbers.
+__device__ void choose(const Routing& r, const float* logits, int parts, long long stride, float factor, const float* bias,
+                       float* room, int* chosen, float* weights) {
     int lane = threadIdx.x % 32;
     float *scores = room, *selection = room + r.experts, *standing = selection + r.experts;
     float highest = -INFINITE;
@@ -27,6 +34,7 @@ __device__ void choose(const Routing& r, const float* logits, int parts, long lo
         float logit = 0.0f;
 #pragma unroll 4
         for (int part = 0; part < parts; ++part) logit += __ldcg(logits + part * stride + e);
+        logit *= factor;
         scores[e] = logit;
         highest = fmaxf(highest, logit);
     }
@@ -66,25 +74,25 @@ __device__ void choose(const Routing& r, const float* logits, int parts, long lo
     }
     float total = 0.0f, mine = 0.0f;
     int expert = 0x7fffffff;
+    // How this lane's experts stand, as long as they are left: `lane`, `lane + 32`, … of at most 512.
+    u32 standings[16];
+#pragma unroll
+    for (int i = 0; i < 16; ++i) standings[i] = lane + 32 * i < r.experts ? standing_of(selection[lane + 32 * i]) : 0;
     for (int j = 0; j < r.chosen; ++j) {
-        float best = -INFINITE;
+        u32 best = 0;
         int place = 0x7fffffff;
-#pragma unroll 4
-        for (int e = lane; e < r.experts; e += 32)
-            if (selection[e] > best) best = selection[e], place = e;
-        for (int other = 16; other > 0; other >>= 1) {
-            float score = __shfl_xor_sync(0xffffffffu, best, other);
-            int there = __shfl_xor_sync(0xffffffffu, place, other);
-            if (score > best || (score == best && there < place)) best = score, place = there;
-        }
+#pragma unroll
+        for (int i = 0; i < 16; ++i)
+            if (standings[i] > best) best = standings[i], place = lane + 32 * i;
+        u32 top = __reduce_max_sync(0xffffffffu, best);
         // Numbers that are none choose nothing; the first experts stand in, so that every place is in bounds.
-        if (place == 0x7fffffff) place = j;
+        place = top ? (int)__reduce_min_sync(0xffffffffu, best == top ? (u32)place : 0x7fffffffu) : j;
         float score = scores[place];
         total += score;
         if (lane == j) expert = place, mine = score;
-        __syncwarp();
-        if (lane == 0) selection[place] = -INFINITE;
-        __syncwarp();
+#pragma unroll
+        for (int i = 0; i < 16; ++i)
+            if (lane + 32 * i == place) standings[i] = 0;
     }
     // In the order of their numbers.
     int rank = 0;
@@ -92,10 +100,10 @@ __device__ void choose(const Routing& r, const float* logits, int parts, long lo
         int other = __shfl_sync(0xffffffffu, expert, j);
         rank += other < expert || (other == expert && j < lane);
     }
-    float factor = r.normalised ? r.factor / (total + 1e-20f) : r.factor;
+    float size = r.normalised ? r.factor / (total + 1e-20f) : r.factor;
     if (lane < r.chosen) {
         chosen[rank] = expert;
-        weights[rank] = mine * factor;
+        weights[rank] = mine * size;
     }
     __syncwarp();
 }
@@ -156,55 +164,73 @@ __device__ void sort_pairs(const int* chosen, int tokens, int n, int k, int expe
 }
 
 // Scores of experts, as exact as in float32: weights in two planes as well. Blocks along x take 16 experts, along y a part of the inner
-// places, along z 8 · TILES tokens. With `finish` the last block chooses for all tokens and sorts them.
-template <int TILES>
-__device__ __forceinline__ void route(const Matrix& high, const u8* low_codes, const u16* x, int x_pitch, long long x_low, int n,
-                                      float* logits, Routing r, const float* bias, int* chosen, float* weights,
-                                      const int* tokens, Lists lists, u32* counter, int finish) {
+// places, along z 8 · TILES tokens. With `finish` the last block chooses for all tokens and sorts them. `logits` [parts, n, experts]
+// are followed by the squares of each token, [parts, n], where there is a norm.
+template <int TILES, class Source>
+__device__ __forceinline__ void route(const Matrix& high, const u8* low_codes, const Input& input, int n, float* logits, Routing r,
+                                      const float* bias, int* chosen, float* weights, const int* tokens, Lists lists, u32* counter,
+                                      int finish) {
     float* room = (float*)dynamic_memory;
     int warps = blockDim.x / 32, warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, row = 16 * blockIdx.x;
     fetch_rows(high.codes, high.pitch, row, high.rows);
     if (low_codes) fetch_rows(low_codes, high.pitch, row, high.rows);
     after_previous();
-    int token = 8 * TILES * blockIdx.z;
-    const u16 *xs[TILES];
-    float sums[TILES][4];
+    int first = 8 * TILES * blockIdx.z, wanted[TILES];
 #pragma unroll
-    for (int j = 0; j < TILES; ++j) {
-        int at = token + 8 * j + g;
-        xs[j] = at < n ? x + (long long)at * x_pitch : nullptr;
-        sums[j][0] = sums[j][1] = sums[j][2] = sums[j][3] = 0.0f;
-    }
+    for (int j = 0; j < TILES; ++j) wanted[j] = min(first + 8 * j + g, n - 1);
+    Source x;
+    find(input, high.columns, wanted, x);
     int from, to;
     share<BF16>(high.columns, warps * gridDim.y, blockIdx.y * warps + warp, from, to);
-    product<BF16, TILES>(high, row, from, to, xs, x_low, sums);
+    float sums[2][TILES][4] = {};
     if (low_codes) {
-        Matrix low = high;
-        low.codes = low_codes;
-        product<BF16, TILES>(low, row, from, to, xs, x_low, sums);
+        Matrix both[2] = {high, high};
+        both[1].codes = low_codes;
+        product<BF16, TILES, 2>(both, row, from, to, x, sums);
+#pragma unroll
+        for (int j = 0; j < TILES; ++j)
+            for (int c = 0; c < 4; ++c) sums[0][j][c] += sums[1][j][c];
+    } else {
+        const Matrix all[1] = {high};
+        float(&one)[1][TILES][4] = *(float(*)[1][TILES][4])&sums[0];
+        product<BF16, TILES, 1>(all, row, from, to, x, one);
     }
-    gather<TILES>(sums, room);
+    float* squares = room + warps * TILES * 128;
+    gather<TILES>(sums[0], room, x, squares);
     float* out = logits + (long long)blockIdx.y * n * r.experts;
     for (int entry = threadIdx.x; entry < 128 * TILES; entry += blockDim.x) {
-        int within = entry % 128 / 8, at = token + 8 * (entry / 128) + entry % 8;
+        int within = entry % 128 / 8, at = first + 8 * (entry / 128) + entry % 8;
         if (at < n && row + within < r.experts) out[(long long)at * r.experts + row + within] = gathered<TILES>(room, warps, entry);
+    }
+    float* parts = logits + (long long)gridDim.y * n * r.experts;
+    if (Source::NORMED && blockIdx.x == 0 && (int)threadIdx.x < n) {
+        float sum = 0.0f;
+        for (int other = 0; other < warps; ++other) sum += squares[8 * other + threadIdx.x];
+        parts[blockIdx.y * n + threadIdx.x] = sum;
     }
     if (!finish || !last_block(counter, gridDim.x * gridDim.y * gridDim.z)) return;
     int real = *tokens;
-    for (int at = warp; at < real; at += warps)
-        choose(r, logits + (long long)at * r.experts, gridDim.y, (long long)n * r.experts, bias,
+    for (int at = warp; at < real; at += warps) {
+        float factor = 1.0f;
+        if (Source::NORMED) {
+            float sum = 0.0f;
+            for (int part = 0; part < (int)gridDim.y; ++part) sum += __ldcg(parts + part * n + at);
+            factor = rsqrtf(sum / (float)high.columns + input.epsilon);
+        }
+        choose(r, logits + (long long)at * r.experts, gridDim.y, (long long)n * r.experts, factor, bias,
                room + warp * (2 * r.experts + r.groups), chosen + at * r.chosen, weights + at * r.chosen);
+    }
     __syncthreads();
     sort_pairs(chosen, real, n, r.chosen, r.experts, lists, (int*)room);
 }
 
-#define ROUTE(TILES)                                                                                                             \
-    extern "C" __global__ void __launch_bounds__(256) route_##TILES(                                                             \
-        Matrix high, const u8* low, const u16* x, int x_pitch, long long x_low, int n, float* logits, Routing r, const float* bias, \
-        int* chosen, float* weights, const int* tokens, Lists lists, u32* counter, int finish) {                                 \
-        route<TILES>(high, low, x, x_pitch, x_low, n, logits, r, bias, chosen, weights, tokens, lists, counter, finish);          \
+#define ROUTE(NAME, TILES, SOURCE)                                                                                             \
+    extern "C" __global__ void __launch_bounds__(256)                                                                          \
+        route_##NAME(Matrix high, const u8* low, Input input, int n, float* logits, Routing r, const float* bias, int* chosen,  \
+                     float* weights, const int* tokens, Lists lists, u32* counter, int finish) {                               \
+        route<TILES, SOURCE>(high, low, input, n, logits, r, bias, chosen, weights, tokens, lists, counter, finish);            \
     }
-ROUTE(1) ROUTE(4)
+ROUTE(normed, 1, Normed) ROUTE(1, 1, Planes<1>) ROUTE(4, 4, Planes<4>)
 
 // The choice for many tokens, a warp each.
 extern "C" __global__ void choose_many(Routing r, const float* logits, int n, const float* bias, int* chosen, float* weights) {
@@ -212,7 +238,7 @@ extern "C" __global__ void choose_many(Routing r, const float* logits, int n, co
     float* room = (float*)dynamic_memory;
     int warp = threadIdx.x / 32, at = blockIdx.x * (blockDim.x / 32) + warp;
     if (at >= n) return;
-    choose(r, logits + (long long)at * r.experts, 1, 0, bias, room + warp * (2 * r.experts + r.groups), chosen + (long long)at * r.chosen,
+    choose(r, logits + (long long)at * r.experts, 1, 0, 1.0f, bias, room + warp * (2 * r.experts + r.groups), chosen + (long long)at * r.chosen,
            weights + (long long)at * r.chosen);
 }
 

@@ -212,14 +212,15 @@ impl Backend for Cuda {
     }
 
     fn cache(&self, blocks: usize, width: usize) -> Result<Cache, ForwardError> {
-        let numbers = blocks.checked_mul(BLOCK * width);
+        let planes = Cache::planes(width);
+        let numbers = blocks.checked_mul(BLOCK * width * planes);
         let numbers = numbers.ok_or_else(|| ForwardError::Memory(format!("{blocks} blocks can not be counted")))?;
         self.moved();
-        Ok(Cache { rows: self.zeros(numbers)?, width })
+        Ok(Cache { rows: self.zeros(numbers)?, width, planes })
     }
 
     fn cache_bytes(&self, width: usize) -> usize {
-        width * size_of::<u16>()
+        Cache::planes(width) * width * size_of::<u16>()
     }
 
     fn router(&self, weight: Stored, bias: Option<Vec<f32>>, rule: Routing) -> Result<Router, ForwardError> {

@@ -168,7 +168,7 @@ impl DecodeBench {
 
 /// Tokens that are read in one step.
 const CPU_PIECE: usize = 256;
-const GPU_PIECE: usize = 4096;
+const GPU_PIECE: usize = 8192;
 
 /// Reads a prompt twice, and answers the tokens a second of the second time: kernels and memory are there then.
 fn read_prompt(model: &mut dyn CausalModel, tokens: usize, piece: usize) -> Result<f64, String> {

@@ -7,7 +7,7 @@ use cudarc::nvrtc::Ptx;
 
 use super::launch::{self, launch};
 use super::library::{self, ATTEND};
-use super::linear::{Heads, Outputs};
+use super::linear::{EXACT, Heads, Output};
 use super::memory::{Buffer, Cache, Matrix, Planes};
 use super::step::Step;
 use super::{Cuda, Pointer, Work, device_failed, int};
@@ -24,27 +24,41 @@ pub(crate) struct Shape {
     parts: usize,
     tile: usize,
     shared: bool,
+    /// Planes of queries and of the weights of the mix.
+    planes: usize,
+    /// Planes of the cache.
+    cached: usize,
+    /// Whether the kernel makes the new token's heads ready.
+    fresh: bool,
 }
 
 impl Shape {
     /// The shapes that may do for heads of `size` and values of `value`, the best first; `many` where sequences have more
-    /// than a few tokens.
-    pub(super) fn all(size: usize, value: usize, shared: bool, many: bool) -> Vec<Self> {
+    /// than one new token, `exact` where queries and weights are to be kept in two planes, `cached` planes of the cache.
+    pub(super) fn all(
+        (size, value, shared): (usize, usize, bool),
+        (many, exact): (bool, bool),
+        cached: usize,
+    ) -> Vec<Self> {
+        let (planes, fresh) = (1 + usize::from(exact), !many && !shared);
         let ways: &[(usize, usize, usize)] = match (shared, many) {
             (false, true) => &[(8, 1, 64), (4, 1, 64), (4, 1, 32), (1, 2, 32)],
             (false, false) => &[(1, 4, 64), (1, 2, 32)],
             (true, true) => &[(4, 2, 32), (2, 2, 32), (1, 2, 32)],
             (true, false) => &[(1, 4, 64), (1, 2, 32)],
         };
-        ways.iter().map(|&(rows, parts, tile)| Self { size, value, rows, parts, tile, shared }).collect()
+        ways.iter()
+            .map(|&(rows, parts, tile)| Self { size, value, rows, parts, tile, shared, planes, cached, fresh })
+            .collect()
     }
 
     /// The compiler's options.
     pub(super) fn options(&self) -> Vec<String> {
-        let Self { size, value, rows, parts, tile, shared } = *self;
+        let Self { size, value, rows, parts, tile, shared, planes, cached, fresh } = *self;
         let all = [("SIZE", size), ("VALUE", value), ("ROWS", rows), ("PARTS", parts), ("TILE", tile)];
-        let shared = ("SHARED", usize::from(shared));
-        all.into_iter().chain([shared]).map(|(name, number)| format!("-D{name}={number}")).collect()
+        let ways =
+            [("SHARED", usize::from(shared)), ("PLANES", planes), ("CACHED", cached), ("FRESH", usize::from(fresh))];
+        all.into_iter().chain(ways).map(|(name, number)| format!("-D{name}={number}")).collect()
     }
 
     /// Rows of a block.
@@ -58,8 +72,24 @@ impl Shape {
         let key_line = 8 + if self.shared { key.max(wide) } else { key };
         let values = if self.shared { 0 } else { 2 * self.tile * (wide + 8) };
         let weights = if self.parts > 1 { self.heads() * (self.tile + 8) } else { 0 };
-        2 * (self.heads() * (key + 8) + 2 * self.tile * key_line + values + weights) + 8 * self.parts * self.heads()
+        let planes = self.planes * (self.heads() * (key + 8) + weights);
+        2 * (planes + self.cached * (2 * self.tile * key_line + values)) + 8 * self.parts * self.heads()
     }
+}
+
+/// New heads as a product left them: see `Fresh` in `attend.cu`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Fresh {
+    qkv: Pointer,
+    q_weight: Pointer,
+    k_weight: Pointer,
+    angles: Pointer,
+    slots: Pointer,
+    width: i32,
+    neighbours: i32,
+    epsilon: f32,
+    unused: i32,
 }
 
 /// The kernel's arguments: see `Attention` in `attend.cu`.
@@ -67,6 +97,7 @@ impl Shape {
 #[derive(Clone, Copy)]
 struct Attention {
     queries: Pointer,
+    queries_low: i64,
     cache: Pointer,
     sequences: Pointer,
     blocks: Pointer,
@@ -76,6 +107,7 @@ struct Attention {
     out: Pointer,
     low: i64,
     cache_width: i32,
+    cache_low: i32,
     kv_heads: i32,
     group: i32,
     tiles: i32,
@@ -83,6 +115,8 @@ struct Attention {
     pitch: i32,
     splits: i32,
     scale: f32,
+    unused: i32,
+    fresh: Fresh,
 }
 
 /// What heads are like.
@@ -98,9 +132,15 @@ struct Attending {
 
 impl Cuda {
     /// The kernel for heads, compiled when it is first needed.
-    fn attention(&self, heads: Attending, many: bool) -> Result<(Shape, CudaFunction), ForwardError> {
-        let fits = |shape: &Shape| shape.memory() <= self.shared;
-        let shape = Shape::all(heads.size, heads.value, heads.shared, many).into_iter().find(fits);
+    fn attention(
+        &self,
+        heads: Attending,
+        ways: (bool, bool),
+        cached: usize,
+    ) -> Result<(Shape, CudaFunction), ForwardError> {
+        // The kernel has a little of its own.
+        let fits = |shape: &Shape| shape.memory() + (4 << 10) <= self.shared;
+        let shape = Shape::all((heads.size, heads.value, heads.shared), ways, cached).into_iter().find(fits);
         let shape = shape.ok_or_else(|| ForwardError::Device(format!("heads of {} are too large", heads.size)))?;
         if let Some(kernel) = self.attention.borrow().get(&shape) {
             return Ok((shape, kernel.clone()));
@@ -128,32 +168,51 @@ impl Cuda {
         if !size.is_multiple_of(8) {
             return Err(ForwardError::Device(format!("heads of {size} numbers, where multiples of 8 are supported")));
         }
-        let mut work = self.work.borrow_mut();
-        let queries = self.room(&mut work.queries, step.n * heads * size)?;
-        let shape = launch::Shape { blocks: (step.n, (heads + 2 * kv_heads).div_ceil(4), 1), threads: 128, shared: 0 };
+        self.settle(qkv)?;
         let (slots, angles) = (self.addresses(step).slots, step.angles.as_ref().map_or(0, |angles| self.at(angles)));
+        let fresh = Fresh {
+            qkv: self.at(&qkv.values),
+            q_weight: self.at(&rule.norms.0),
+            k_weight: self.at(&rule.norms.1),
+            angles,
+            slots,
+            width: int(qkv.width),
+            neighbours: step.neighbours,
+            epsilon: rule.epsilon,
+            unused: 0,
+        };
+        let group = heads / kv_heads;
+        let attending = Attending { size, value: size, shared: false, kv_heads, group, scale: rule.scale };
+        let mut work = self.work.borrow_mut();
+        if step.single {
+            return self.attend(step, work, (attending, fresh), cache, self.planes(out));
+        }
+        let (cache_width, cache_low) = cache.strides();
+        let numbers = step.n * heads * size;
+        let queries = self.room(&mut work.queries, 2 * numbers)?;
+        let shape = launch::Shape { blocks: (step.n, (heads + 2 * kv_heads).div_ceil(4), 1), threads: 128, shared: 0 };
         launch!(
             self,
             self.kernel("turn_grouped")?,
             shape,
-            self.at(&qkv.values),
-            int(qkv.width),
+            fresh.qkv,
+            fresh.width,
             int(heads),
             int(kv_heads),
             int(size),
-            self.at(&rule.norms.0),
-            self.at(&rule.norms.1),
-            rule.epsilon,
+            fresh.q_weight,
+            fresh.k_weight,
+            fresh.epsilon,
             angles,
             step.neighbours,
             slots,
             queries,
+            low_plane(numbers),
             self.at(&cache.rows),
-            int(cache.width)
+            cache_width,
+            cache_low
         )?;
-        let group = heads / kv_heads;
-        let attending = Attending { size, value: size, shared: false, kv_heads, group, scale: rule.scale };
-        self.attend(step, work, attending, cache, self.planes(out))
+        self.attend(step, work, (attending, Fresh::default()), cache, self.planes(out))
     }
 
     pub(super) fn attend_to_latents(
@@ -175,8 +234,12 @@ impl Cuda {
                 "latents of {rank} and {turned} numbers, where multiples of 8 are"
             )));
         }
+        self.settle(q)?;
+        self.settle(kv)?;
         let mut work = self.work.borrow_mut();
-        let queries = self.room(&mut work.queries, n * heads * wide)?;
+        let (cache_width, cache_low) = cache.strides();
+        let low = low_plane(n * heads * wide);
+        let queries = self.room(&mut work.queries, 2 * n * heads * wide)?;
         let (slots, angles) = (self.addresses(step).slots, step.angles.as_ref().map_or(0, |angles| self.at(angles)));
         let shape = launch::Shape { blocks: (n, 1, 1), threads: 256, shared: 0 };
         launch!(
@@ -198,8 +261,10 @@ impl Cuda {
             step.neighbours,
             slots,
             queries,
+            low,
             self.at(&cache.rows),
-            int(cache.width)
+            cache_width,
+            cache_low
         )?;
         let shape = launch::Shape {
             blocks: (heads, rank.div_ceil(128), n.div_ceil(4)),
@@ -218,30 +283,31 @@ impl Cuda {
             int(turned),
             int(each),
             int(heads),
-            queries
+            queries,
+            low
         )?;
         let pitch = (heads * rank).next_multiple_of(64);
         // Products read whole chunks, past the end of the last head too.
         let mixed = self.room(&mut work.mixed, 2 * n * pitch + 64)?;
         let mixed = Planes { at: mixed, pitch: int(pitch), low: i64::try_from(n * pitch).unwrap_or(i64::MAX) };
         let attending = Attending { size: wide, value: rank, shared: true, kv_heads: 1, group: heads, scale };
-        self.attend(step, work, attending, cache, mixed)?;
+        self.attend(step, work, (attending, Fresh::default()), cache, mixed)?;
         let heads = Heads { heads, value, each, skip: content };
-        let outputs = Outputs { values: 0, width: 0, planes: self.planes(out) };
-        self.map_few(n, mixed, kv_b, outputs, heads)
+        self.map_few(n, mixed.into(), kv_b, Output::planes(self.planes(out)), heads)
     }
 
-    /// Attends with the queries that lie ready.
+    /// Attends with the queries that lie ready, or with fresh heads.
     fn attend(
         &self,
         step: &Step,
         mut work: RefMut<'_, Work>,
-        heads: Attending,
+        (heads, fresh): (Attending, Fresh),
         cache: &Cache,
         out: Planes,
     ) -> Result<(), ForwardError> {
-        let Attending { value, kv_heads, group, scale, .. } = heads;
-        let (shape, kernel) = self.attention(heads, !step.single)?;
+        let Attending { size, value, kv_heads, group, scale, .. } = heads;
+        let (shape, kernel) = self.attention(heads, (!step.single, step.single || step.n <= EXACT), cache.planes)?;
+        let (cache_width, cache_low) = cache.strides();
         let tiles = group.div_ceil(shape.heads());
         let (tasks, count) = if step.single { (0, step.n * tiles) } else { self.tasks(step, shape.heads(), group)? };
         // Few sequences: their contexts are shared among the multiprocessors.
@@ -253,6 +319,7 @@ impl Cuda {
         let queries = work.queries.as_ref().map_or(0, |queries| self.at(queries));
         let arguments = Attention {
             queries,
+            queries_low: low_plane(step.n * kv_heads * group * size),
             cache: self.at(&cache.rows),
             sequences: addresses.sequences,
             blocks: addresses.blocks,
@@ -261,7 +328,8 @@ impl Cuda {
             counters,
             out: out.at,
             low: out.low,
-            cache_width: int(cache.width),
+            cache_width,
+            cache_low,
             kv_heads: int(kv_heads),
             group: int(group),
             tiles: int(tiles),
@@ -269,9 +337,16 @@ impl Cuda {
             pitch: out.pitch,
             splits: int(splits),
             scale,
+            unused: 0,
+            fresh,
         };
         let threads = 32 * shape.rows * shape.parts;
         let launched = launch::Shape { blocks: (count, kv_heads, splits), threads, shared: shape.memory() };
         launch!(self, &kernel, launched, arguments)
     }
+}
+
+/// Numbers from a query of so many numbers to its low plane.
+fn low_plane(numbers: usize) -> i64 {
+    i64::try_from(numbers).unwrap_or(i64::MAX)
 }

@@ -20,16 +20,22 @@ use super::{Cuda, device_failed};
 use crate::models::causal::ForwardError;
 
 /// Kernels of one form, with their file.
-const PLAIN: [(&str, &[&str]); 5] = [
+const PLAIN: [(&str, &[&str]); 6] = [
     ("norm", &["embed", "angles", "normalise", "likeliest"]),
     ("linear", &["spread", "add_bias", "adapt", "draw"]),
     ("heads", &["turn_grouped", "turn_latent", "absorb"]),
-    ("route", &["route_1", "route_4", "choose_many", "sort"]),
+    ("route", &["route_normed", "route_1", "route_4", "choose_many", "sort"]),
     ("experts", &["grouped_up", "grouped_down", "spread_experts"]),
+    ("wide", &["wide_up", "wide_down"]),
 ];
 
-/// Kernels that there are for each format of weights and number of tokens, with their file.
-const KINDS: [(&str, &str); 3] = [("linear", "linear"), ("experts", "experts_up"), ("experts", "experts_down")];
+/// Kernels that there are for each format of weights, with their file and their forms: for so many tiles of eight tokens whose
+/// planes lie ready, or for up to eight whose norm is taken on the way.
+const KINDS: [(&str, &str, &[&str]); 3] = [
+    ("linear", "linear", &["1", "2", "4", "normed"]),
+    ("experts", "experts_up", &["2", "few"]),
+    ("experts", "experts_down", &["2", "few"]),
+];
 
 /// Bytes of shared memory that every kernel may have beside its own variables; beyond, it must ask.
 const USUAL: usize = 40 << 10;
@@ -49,7 +55,10 @@ pub(super) fn load(
     driver: i32,
 ) -> Result<HashMap<String, CudaFunction>, Lack> {
     let mut kernels = HashMap::new();
-    for (file, text) in library::FILES {
+    // What Hopper alone can do is of no use to those after it.
+    let hopper = (architecture == "sm_90").then_some((library::WIDE, "sm_90a"));
+    let files = library::FILES.into_iter().map(|file| (file, architecture)).chain(hopper);
+    for ((file, text), architecture) in files {
         let image = library::image((file, text), &[], architecture, driver)?;
         let failed = |error: cudarc::driver::DriverError| Lack::Kernel {
             file: format!("{file}.cu"),
@@ -61,10 +70,10 @@ pub(super) fn load(
             .iter()
             .filter(|(of, _)| *of == file)
             .flat_map(|(_, names)| names.iter().map(|name| (*name).to_owned()));
-        let kinds = KINDS.iter().filter(|(of, _)| *of == file).flat_map(|(_, name)| {
-            [Kind::Bf16, Kind::Int8, Kind::Int4]
+        let kinds = KINDS.iter().filter(|(of, ..)| *of == file).flat_map(|(_, name, forms)| {
+            [Kind::Bf16, Kind::Int8, Kind::Int4, Kind::Exact]
                 .into_iter()
-                .flat_map(move |kind| [1, 2, 4].map(|tiles| format!("{name}_{}_{tiles}", kind.name())))
+                .flat_map(move |kind| forms.iter().map(move |form| format!("{name}_{}_{form}", kind.name())))
         });
         for name in plain.chain(kinds) {
             let kernel = module.load_function(&name).map_err(failed)?;
@@ -97,9 +106,14 @@ impl Cuda {
         self.kernels.get(name).ok_or_else(|| ForwardError::Device(format!("there is no kernel {name}")))
     }
 
-    /// The form of a kernel for a format and up to `tiles` times eight tokens at once.
-    pub(super) fn kernel_for(&self, name: &str, kind: Kind, tiles: usize) -> Result<&CudaFunction, ForwardError> {
-        self.kernel(&format!("{name}_{}_{tiles}", kind.name()))
+    /// The form of a kernel for a format: see [`KINDS`].
+    pub(super) fn kernel_for(
+        &self,
+        name: &str,
+        kind: Kind,
+        form: impl std::fmt::Display,
+    ) -> Result<&CudaFunction, ForwardError> {
+        self.kernel(&format!("{name}_{}_{form}", kind.name()))
     }
 
     /// See [`launch!`].

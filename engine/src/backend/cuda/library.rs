@@ -54,6 +54,9 @@ pub(super) const FILES: [(&str, &str); 5] = [
     ("experts", include_str!("../../../../kernels/experts.cu")),
 ];
 
+/// The file that is compiled for Hopper alone, as `sm_90a`.
+pub(super) const WIDE: (&str, &str) = ("wide", include_str!("../../../../kernels/wide.cu"));
+
 /// The file that is compiled for each shape of heads.
 pub(super) const ATTEND: (&str, &str) = ("attend", include_str!("../../../../kernels/attend.cu"));
 
@@ -173,15 +176,19 @@ mod tests {
             println!("skipped: {what}");
             return;
         }
+        let wide = compile(WIDE.0, &source(WIDE.0, WIDE.1), &[], "sm_90a").unwrap();
+        assert_eq!(wide.get(..4), Some(b"\x7fELF".as_slice()));
         for architecture in ["sm_80", "sm_90"] {
             for (name, text) in FILES {
                 let image = compile(name, &source(name, text), &[], architecture).unwrap();
                 assert_eq!(image.get(..4), Some(b"\x7fELF".as_slice()), "{name} for {architecture}");
             }
             // Grouped heads of 128 and 24, latent heads of DeepSeek and of the shipped model; few tokens and many.
-            for (size, value, shared) in [(128, 128, false), (24, 24, false), (576, 512, true), (160, 128, true)] {
-                for many in [false, true] {
-                    for shape in Shape::all(size, value, shared, many) {
+            let heads = [(128, 128, false, 1), (24, 24, false, 2), (576, 512, true, 1), (160, 128, true, 2)];
+            for (size, value, shared, cached) in heads {
+                let all = [(false, true), (true, false), (true, true)];
+                for ways in all.into_iter().take(if architecture == "sm_90" { 3 } else { 2 }) {
+                    for shape in Shape::all((size, value, shared), ways, cached) {
                         let source = source(ATTEND.0, ATTEND.1);
                         let image = compile("attend", &source, &shape.options(), architecture).unwrap();
                         assert!(image.len() > 1000, "{shape:?}");

@@ -5,6 +5,7 @@ use std::cell::Cell;
 
 use cudarc::driver::{CudaSlice, DevicePtr, DeviceRepr, ValidAsZeroBits};
 
+use super::mixture::Falling;
 use super::{Cuda, Pointer, device_failed, int};
 use crate::models::causal::ForwardError;
 use crate::weights::Stored;
@@ -23,8 +24,59 @@ pub(crate) struct Buffer {
     pub(super) width: usize,
     pub(super) pitch: usize,
     pub(super) rows: usize,
-    /// The values are the sum of so many parts in [`super::Work::parts`]; 0 where they are in `values`.
-    pub(super) parts: Cell<usize>,
+    pub(super) held: Cell<Held>,
+}
+
+/// Where a buffer's numbers are. Of few tokens a kernel does what the one after it can do on its way: norms wait for the
+/// products that read them, and products for the sum that they become part of.
+#[derive(Clone, Copy)]
+pub(super) enum Held {
+    /// In the buffer.
+    Here,
+    /// They are the sum of so many parts in [`super::Work::parts`].
+    Parts(usize),
+    /// They are the norm of these rows, which nobody has computed.
+    Normed(Input),
+    /// They are a product that has not begun.
+    Mapped(Mapping),
+    /// They are what experts will say of what their first maps said.
+    Said(Falling),
+}
+
+/// A linear map of up to eight tokens.
+#[derive(Clone, Copy)]
+pub(super) struct Mapping {
+    pub(super) kind: Kind,
+    pub(super) matrix: MatrixArgument,
+    pub(super) bias: Pointer,
+    pub(super) x: Input,
+    pub(super) n: usize,
+}
+
+/// What kernels are told of tokens: see `Input` in `numbers.cu`. `weight` is nothing where planes are read.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(super) struct Input {
+    pub(super) planes: Pointer,
+    pub(super) low: i64,
+    pub(super) values: Pointer,
+    pub(super) weight: Pointer,
+    pub(super) pitch: i32,
+    pub(super) width: i32,
+    pub(super) epsilon: f32,
+    pub(super) unused: i32,
+}
+
+impl Input {
+    pub(super) fn normed(&self) -> bool {
+        self.weight != 0
+    }
+}
+
+impl From<Planes> for Input {
+    fn from(Planes { at, pitch, low }: Planes) -> Self {
+        Self { planes: at, low, pitch, ..Self::default() }
+    }
 }
 
 /// Planes of a buffer as kernels take them.
@@ -43,7 +95,6 @@ pub(super) struct Planes {
 pub(super) struct MatrixArgument {
     pub(super) codes: Pointer,
     pub(super) scales: Pointer,
-    pub(super) zeros: Pointer,
     pub(super) rows: i32,
     pub(super) columns: i32,
     pub(super) pitch: i64,
@@ -57,6 +108,8 @@ pub(super) enum Kind {
     Bf16,
     Int8,
     Int4,
+    /// Two planes of bfloat16, for what was stored in 32 bits.
+    Exact,
 }
 
 impl Kind {
@@ -66,6 +119,7 @@ impl Kind {
             Self::Bf16 => 0,
             Self::Int8 => 1,
             Self::Int4 => 2,
+            Self::Exact => 3,
         }
     }
 
@@ -75,22 +129,33 @@ impl Kind {
             Self::Bf16 => "bf16",
             Self::Int8 => "int8",
             Self::Int4 => "int4",
+            Self::Exact => "exact",
         }
     }
 
     /// The same of random weights.
     pub(super) fn random(self) -> RandomFormat {
         match self {
-            Self::Bf16 => RandomFormat::Bf16,
+            Self::Bf16 | Self::Exact => RandomFormat::Bf16,
             Self::Int8 => RandomFormat::Int8,
             Self::Int4 => RandomFormat::Int4,
         }
     }
 
+    /// Whether its first plane is a matrix of bfloat16.
+    pub(super) fn begins_as_bf16(self) -> bool {
+        matches!(self, Self::Bf16 | Self::Exact)
+    }
+
+    /// Planes that lie one after the other.
+    fn planes(self) -> usize {
+        if self == Self::Exact { 2 } else { 1 }
+    }
+
     /// Bytes of a row of so many columns.
     fn pitch(self, columns: usize) -> usize {
         match self {
-            Self::Bf16 => 2 * columns.next_multiple_of(FULL),
+            Self::Bf16 | Self::Exact => 2 * columns.next_multiple_of(FULL),
             Self::Int8 => columns.next_multiple_of(FULL),
             Self::Int4 => columns / 2,
         }
@@ -105,7 +170,8 @@ impl Kind {
                 RandomFormat::Int8 => Self::Int8,
                 RandomFormat::Int4 => Self::Int4,
             },
-            Format::F32(_) | Format::F16(_) | Format::Bf16(_) | Format::F8 { .. } => Self::Bf16,
+            Format::F32(_) => Self::Exact,
+            Format::F16(_) | Format::Bf16(_) | Format::F8 { .. } => Self::Bf16,
         }
     }
 }
@@ -118,14 +184,27 @@ pub(crate) struct Matrix {
     pitch: usize,
     codes: CudaSlice<u8>,
     scales: Option<CudaSlice<f32>>,
-    zeros: Option<CudaSlice<u8>>,
     pub(super) bias: Option<CudaSlice<f32>>,
 }
 
-/// One layer's keys and values as bfloat16.
+/// One layer's keys and values as bfloat16, in two planes where a token has few numbers.
 pub(crate) struct Cache {
     pub(super) rows: CudaSlice<u16>,
+    /// Numbers of a token in one plane.
     pub(super) width: usize,
+    pub(super) planes: usize,
+}
+
+impl Cache {
+    /// Planes of a cache of `width` numbers a token: the second costs little where there are few.
+    pub(super) fn planes(width: usize) -> usize {
+        if width <= 512 { 2 } else { 1 }
+    }
+
+    /// Numbers from a token to the next, and from a number to its low part, 0 where there is none.
+    pub(super) fn strides(&self) -> (i32, i32) {
+        (int(self.planes * self.width), if self.planes > 1 { int(self.width) } else { 0 })
+    }
 }
 
 impl Cuda {
@@ -182,7 +261,15 @@ impl Cuda {
         let (rows, pitch) = (rows.max(FEW), width.next_multiple_of(FULL));
         // Products read whole chunks, past the end of the last row too.
         let (values, planes) = (self.zeros(rows * width)?, self.zeros(2 * rows * pitch + FULL)?);
-        Ok(Buffer { values, planes, width, pitch, rows, parts: Cell::new(0) })
+        Ok(Buffer { values, planes, width, pitch, rows, held: Cell::new(Held::Here) })
+    }
+
+    /// What products read of a buffer.
+    pub(super) fn input(&self, buffer: &Buffer) -> Input {
+        match buffer.held.get() {
+            Held::Normed(input) => input,
+            _ => self.planes(buffer).into(),
+        }
     }
 
     /// The planes of a buffer.
@@ -196,7 +283,6 @@ impl Cuda {
         MatrixArgument {
             codes: self.at(&matrix.codes),
             scales: matrix.scales.as_ref().map_or(0, |scales| self.at(scales)),
-            zeros: matrix.zeros.as_ref().map_or(0, |zeros| self.at(zeros)),
             rows: int(matrix.rows),
             columns: int(matrix.columns),
             pitch: i64::try_from(matrix.pitch).unwrap_or(i64::MAX),
@@ -213,13 +299,19 @@ impl Cuda {
         let first = kinds.next().unwrap_or(Kind::Bf16);
         let kind = if kinds.all(|kind| kind == first) { first } else { Kind::Bf16 };
         let pitch = kind.pitch(columns);
-        let mut codes = self.zeros::<u8>(rows * pitch)?;
-        let (mut scales, mut zeros) = (Vec::new(), Vec::new());
+        let mut codes = self.zeros::<u8>(kind.planes() * rows * pitch)?;
+        let mut scales = Vec::new();
         let mut from = 0;
         for part in parts {
             let place = from * pitch..(from + part.rows) * pitch;
             if let (Format::Drawn { kind: _, size, seed }, true) = (&part.format, Kind::of(part) == kind) {
                 self.draw(self.at(&codes) + place.start as Pointer, part.rows, pitch, columns, (kind, *size, *seed))?;
+            } else if kind == Kind::Exact {
+                let low_place = place.start + rows * pitch..place.end + rows * pitch;
+                let (high, low) = planes_of(part, pitch);
+                for (bytes, place) in [(high, place), (low, low_place)] {
+                    self.stream.memcpy_htod(&bytes, &mut codes.slice_mut(place)).map_err(device_failed)?;
+                }
             } else {
                 let bytes = bytes_of(part, kind, pitch);
                 let mut view = codes.slice_mut(place);
@@ -228,50 +320,54 @@ impl Cuda {
             match (&part.format, kind) {
                 (Format::I8 { scales: own, .. }, Kind::Int8) => scales.extend_from_slice(own),
                 (Format::I4 { scales: own, zeros: empty, .. }, Kind::Int4) => {
-                    scales.extend_from_slice(own);
-                    zeros.extend_from_slice(empty);
+                    scales.extend(own.iter().zip(empty).flat_map(|(scale, zero)| [*scale, f32::from(*zero)]));
                 }
                 (Format::Drawn { size, .. }, Kind::Int8) => {
                     scales.resize(scales.len() + part.rows, random::int8_scale(*size));
                 }
                 (Format::Drawn { size, .. }, Kind::Int4) => {
                     let groups = part.rows * columns / GROUP;
-                    scales.resize(scales.len() + groups, random::int4_scale(*size));
-                    zeros.resize(zeros.len() + groups, random::INT4_ZERO);
+                    let pair = [random::int4_scale(*size), f32::from(random::INT4_ZERO)];
+                    scales.extend(std::iter::repeat_n(pair, groups).flatten());
                 }
                 _ => {}
             }
             from += part.rows;
         }
         let kept = |values: Vec<f32>| if values.is_empty() { Ok(None) } else { self.copied(&values).map(Some) };
-        let zeros = if zeros.is_empty() { None } else { Some(self.copied(&zeros)?) };
         let bias = bias.map(|bias| self.copied(bias)).transpose()?;
         // The bytes that were copied from may go now.
         self.stream.synchronize().map_err(device_failed)?;
-        Ok(Matrix { kind, rows, columns, pitch, codes, scales: kept(scales)?, zeros, bias })
+        Ok(Matrix { kind, rows, columns, pitch, codes, scales: kept(scales)?, bias })
     }
 
     /// A matrix of `f32` in two planes: what it is as bfloat16, and what that leaves.
     pub(super) fn upload_exactly(&self, stored: &Stored) -> Result<(Matrix, Option<CudaSlice<u8>>), ForwardError> {
         let pitch = Kind::Bf16.pitch(stored.columns);
-        let (mut high, mut low) = (vec![0u8; stored.rows * pitch], vec![0u8; stored.rows * pitch]);
-        let mut line = vec![0.0; stored.columns];
-        let lines = high.chunks_exact_mut(pitch.max(1)).zip(low.chunks_exact_mut(pitch.max(1)));
-        for (row, (high, low)) in lines.enumerate() {
-            stored.row(row, &mut line);
-            let places = high.as_chunks_mut::<2>().0.iter_mut().zip(low.as_chunks_mut::<2>().0);
-            for ((high, low), value) in places.zip(&line) {
-                let bits = half(*value);
-                *high = bits.to_le_bytes();
-                *low = half(*value - f32::from_bits(u32::from(bits) << 16)).to_le_bytes();
-            }
-        }
+        let (high, low) = planes_of(stored, pitch);
         let codes = self.copied(&high)?;
         let low = if low.iter().any(|byte| *byte & 0x7f != 0) { Some(self.copied(&low)?) } else { None };
         self.stream.synchronize().map_err(device_failed)?;
         let (kind, rows, columns) = (Kind::Bf16, stored.rows, stored.columns);
-        Ok((Matrix { kind, rows, columns, pitch, codes, scales: None, zeros: None, bias: None }, low))
+        Ok((Matrix { kind, rows, columns, pitch, codes, scales: None, bias: None }, low))
     }
+}
+
+/// Rows of a matrix as bfloat16, and what that leaves.
+fn planes_of(stored: &Stored, pitch: usize) -> (Vec<u8>, Vec<u8>) {
+    let (mut high, mut low) = (vec![0u8; stored.rows * pitch], vec![0u8; stored.rows * pitch]);
+    let mut line = vec![0.0; stored.columns];
+    let lines = high.chunks_exact_mut(pitch.max(1)).zip(low.chunks_exact_mut(pitch.max(1)));
+    for (row, (high, low)) in lines.enumerate() {
+        stored.row(row, &mut line);
+        let places = high.as_chunks_mut::<2>().0.iter_mut().zip(low.as_chunks_mut::<2>().0);
+        for ((high, low), value) in places.zip(&line) {
+            let bits = half(*value);
+            *high = bits.to_le_bytes();
+            *low = half(*value - f32::from_bits(u32::from(bits) << 16)).to_le_bytes();
+        }
+    }
+    (high, low)
 }
 
 /// Rows of a matrix in the format that they have on the GPU.

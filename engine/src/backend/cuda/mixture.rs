@@ -5,26 +5,30 @@ use std::mem::size_of;
 use cudarc::driver::CudaSlice;
 
 use super::launch::{Shape, launch};
-use super::linear::{SHARING, gathering, tiles};
-use super::memory::{Buffer, Kind, Matrix, MatrixArgument};
+use super::linear::{SHARING, gathering, squares, streaming};
+use super::memory::{Buffer, Held, Input, Kind, Matrix, MatrixArgument};
 use super::step::Step;
 use super::{Cuda, Pointer, device_failed, int};
 use crate::backend::{Gated, Routing, Scoring};
 use crate::models::causal::ForwardError;
 use crate::weights::Stored;
 
-/// Tokens up to which one block chooses for all of them.
-const AT_ONCE: usize = 8;
+/// Tokens up to which one block chooses for all of them, and a block takes rows of all experts.
+const AT_ONCE: usize = super::linear::FEW;
 /// Tokens that lists have room for at least, so that steps of few tokens find them where they were.
 const ROOM: usize = 32;
 /// Times 16 rows of `down` that a block takes.
 const EACH: usize = 2;
 /// Tokens up to which experts' weights are read by blocks of 16 rows; beyond, tokens are many enough for large tiles.
 const FEW: usize = 128;
+/// Inner places of a piece of `down`: `PIECE` in `experts.cu`.
+const PIECE: usize = 384;
 /// Pairs of a large tile.
 const TILE: usize = 128;
 /// Bytes of shared memory of the kernels with large tiles: four steps of 128 and 256 lines of 40 numbers.
 const LARGE: usize = 4 * (128 + 256) * 40 * 2;
+/// The same of those for Hopper: four steps of lines of 64, and what it takes to begin at a multiple of 1,024.
+const WIDE: usize = 4 * (128 + 256) * 64 * 2 + 1024;
 
 /// A router.
 pub(crate) struct Router {
@@ -96,7 +100,7 @@ struct RoutingArgument {
 
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Pairs {
+pub(super) struct Pairs {
     experts: Pointer,
     order: Pointer,
     starts: Pointer,
@@ -108,6 +112,17 @@ struct Pairs {
     chosen: i32,
     number: i32,
     shared: i32,
+}
+
+/// What experts will say of up to eight tokens: the second maps, which wait until it is known what they are added to.
+#[derive(Clone, Copy)]
+pub(super) struct Falling {
+    pairs: Pairs,
+    inner: Input,
+    n: usize,
+    /// The format and pieces of chosen experts, and of the shared block.
+    routed: Option<(Kind, usize)>,
+    alone: Option<(Kind, usize)>,
 }
 
 impl Cuda {
@@ -176,25 +191,30 @@ impl Cuda {
         };
         let finish = n <= AT_ONCE;
         let parts = if finish { 4 } else { 1 };
-        let tiles = if n <= 8 { 1 } else { 4 };
+        let x = self.input(x);
+        let (form, tiles) = match (x.normed(), n) {
+            (true, _) => ("route_normed", 1),
+            (false, 0..=8) => ("route_1", 1),
+            _ => ("route_4", 4),
+        };
         let mut work = self.work.borrow_mut();
-        let scores = self.room(&mut work.scores, parts * n.max(ROOM) * experts)?;
+        // Behind the scores lie each token's squares.
+        let scores = self.room(&mut work.scores, parts * n.max(ROOM) * (experts + 1))?;
         let counter = self.room(&mut work.counters, 1 << 12)?;
-        let (planes, bias) = (self.planes(x), router.bias.as_ref().map_or(0, |bias| self.at(bias)));
+        let bias = router.bias.as_ref().map_or(0, |bias| self.at(bias));
         let count = self.addresses(step).count;
         let choosing = SHARING / 32 * (2 * experts + rule.groups.0) * size_of::<f32>();
         let sorting = (2 * experts + 2) * size_of::<i32>();
         let blocks = (experts.div_ceil(16), parts, n.div_ceil(8 * tiles));
-        let shape = Shape { blocks, threads: SHARING, shared: gathering(SHARING, tiles).max(choosing).max(sorting) };
+        let bringing = gathering(SHARING, tiles) + squares(SHARING);
+        let shape = Shape { blocks, threads: SHARING, shared: bringing.max(choosing).max(sorting) };
         launch!(
             self,
-            self.kernel(&format!("route_{tiles}"))?,
+            self.kernel(form)?,
             shape,
             self.argument(&router.matrix),
             router.low.as_ref().map_or(0, |low| self.at(low)),
-            planes.at,
-            planes.pitch,
-            planes.low,
+            x,
             int(n),
             scores,
             argument,
@@ -226,7 +246,6 @@ impl Cuda {
     ) -> Result<(), ForwardError> {
         let experts = chosen.map_or(&[][..], |(_, experts)| experts);
         let k = chosen.map_or(0, |(choices, _)| choices.k);
-        out.parts.set(k + usize::from(shared.is_some()));
         if step.replays() {
             return Ok(());
         }
@@ -273,20 +292,24 @@ impl Cuda {
             (inner, self.room(&mut work.parts, (k + 1) * n.max(ROOM) * out.width)?)
         };
         let low = i64::try_from(all * pitch).unwrap_or(i64::MAX);
-        let planes = self.planes(x);
+        let input = self.input(x);
+        out.held.set(Held::Parts(k + usize::from(shared.is_some())));
         if n > FEW {
-            let quantised = blocks().any(|block| block.gate.kind != Kind::Bf16 || block.down.kind != Kind::Bf16);
+            let quantised =
+                blocks().any(|block| !block.gate.kind.begins_as_bf16() || !block.down.kind.begins_as_bf16());
             if quantised {
                 pairs.experts = self.spread_table(experts, shared, table)?;
             }
             let most = n * k / TILE + n.div_ceil(TILE) + experts.len();
-            let shape = |rows: usize| Shape { blocks: (most, rows, 1), threads: 256, shared: LARGE };
-            let (up, down) = (self.kernel("grouped_up")?, self.kernel("grouped_down")?);
-            launch!(self, up, shape(inner.div_ceil(128)), pairs, planes.at, planes.pitch, inner_at, int(pitch))?;
+            let (up, down, shared) = match (self.kernel("wide_up"), self.kernel("wide_down")) {
+                (Ok(up), Ok(down)) => (up, down, WIDE),
+                _ => (self.kernel("grouped_up")?, self.kernel("grouped_down")?, LARGE),
+            };
+            let shape = |rows: usize| Shape { blocks: (most, rows, 1), threads: 256, shared };
+            launch!(self, up, shape(inner.div_ceil(128)), pairs, input.planes, input.pitch, inner_at, int(pitch))?;
             let shape = shape(out.width.div_ceil(256));
             return launch!(self, down, shape, pairs, inner_at, int(pitch), parts, int(out.width));
         }
-        let tiles = tiles(n).min(2);
         // One launch where all blocks have one format; otherwise the shared one goes by itself.
         let together = routed.is_none() || alone.is_none() || routed == alone;
         let places = (n * k).min(experts.len());
@@ -298,25 +321,69 @@ impl Cuda {
             (Some(kinds), Some(others)) => runs.extend([(kinds, places, false), (others, 1, true)]),
             _ => {}
         }
+        let (form, tiles, streams) = if input.normed() { ("few", 1, streaming(SHARING)) } else { ("2", 2, 0) };
         for &((kind, _), places, with_shared) in &runs {
             pairs.shared = i32::from(with_shared);
-            let kernel = self.kernel_for("experts_up", kind, tiles)?;
+            let kernel = self.kernel_for("experts_up", kind, form)?;
             let shape = Shape {
                 blocks: (inner.div_ceil(16), places, 1),
                 threads: SHARING,
-                shared: 2 * gathering(SHARING, tiles),
+                shared: 2 * gathering(SHARING, tiles) + squares(SHARING) + streams,
             };
-            launch!(self, kernel, shape, pairs, planes.at, planes.pitch, planes.low, inner_at, int(pitch), low)?;
+            launch!(self, kernel, shape, pairs, input, inner_at, int(pitch), low)?;
+        }
+        let said = Input { planes: inner_at, low, pitch: int(pitch), ..Input::default() };
+        if n <= AT_ONCE {
+            let pieces =
+                |blocks: &[Gated<Matrix>]| blocks.first().map_or(0, |block| block.down.columns.div_ceil(PIECE));
+            let of_routed = routed.map(|(_, kind)| (kind, pieces(experts)));
+            let of_shared = alone.map(|(_, kind)| (kind, pieces(shared.map_or(&[][..], std::slice::from_ref))));
+            out.held.set(Held::Said(Falling { pairs, inner: said, n, routed: of_routed, alone: of_shared }));
+            return Ok(());
         }
         for ((_, kind), places, with_shared) in runs {
             pairs.shared = i32::from(with_shared);
-            let kernel = self.kernel_for("experts_down", kind, tiles)?;
+            let kernel = self.kernel_for("experts_down", kind, 2)?;
             let shape = Shape {
                 blocks: (out.width.div_ceil(16 * EACH), places, 1),
                 threads: SHARING,
-                shared: gathering(SHARING, tiles),
+                shared: gathering(SHARING, 2),
             };
-            launch!(self, kernel, shape, pairs, inner_at, int(pitch), low, parts, int(out.width), int(EACH))?;
+            launch!(self, kernel, shape, pairs, said, parts, int(out.width), int(EACH))?;
+        }
+        Ok(())
+    }
+
+    /// Runs the second maps of experts that waited: to rows so wide, or added to them.
+    pub(super) fn fall(
+        &self,
+        falling: &Falling,
+        (out, width): (Pointer, usize),
+        add: bool,
+    ) -> Result<(), ForwardError> {
+        let &Falling { pairs, inner, n, routed, alone } = falling;
+        let places = usize::try_from(pairs.chosen).unwrap_or(0) + 1;
+        // One launch where both have one format.
+        let runs = match (routed, alone) {
+            (Some((kind, routed)), Some((other, alone))) if kind != other => {
+                vec![(kind, routed, 0, add), (other, 0, alone, true)]
+            }
+            _ => {
+                let pieces = |which: Option<(Kind, usize)>| which.map_or(0, |(_, pieces)| pieces);
+                let kind = routed.or(alone).map(|(kind, _)| kind);
+                kind.map(|kind| (kind, pieces(routed), pieces(alone), add)).into_iter().collect()
+            }
+        };
+        for (kind, routed, alone, add) in runs {
+            // What pieces say, and the experts with their pairs.
+            let room =
+                n * places * (routed.max(alone) * 16 * size_of::<f32>() + size_of::<i32>()) + (n * places + 1) * 24;
+            let fits = |threads: &usize| streaming(*threads) + room <= self.shared;
+            let threads = [2 * SHARING, SHARING].into_iter().find(fits).unwrap_or(SHARING / 2);
+            let shape = Shape { blocks: (width.div_ceil(16), 1, 1), threads, shared: streaming(threads) + room };
+            let kernel = self.kernel_for("experts_down", kind, "few")?;
+            let (add, routed, alone) = (i32::from(add), int(routed), int(alone));
+            launch!(self, kernel, shape, pairs, inner, out, int(width), add, routed, alone)?;
         }
         Ok(())
     }
@@ -364,14 +431,8 @@ impl Cuda {
                 for matrix in blocks() {
                     let size = 2 * pitch(matrix);
                     let wide = i64::try_from(size).unwrap_or(i64::MAX);
-                    let argument = MatrixArgument {
-                        codes: place,
-                        scales: 0,
-                        zeros: 0,
-                        pitch: wide,
-                        format: 0,
-                        ..self.argument(matrix)
-                    };
+                    let argument =
+                        MatrixArgument { codes: place, scales: 0, pitch: wide, format: 0, ..self.argument(matrix) };
                     add_bytes(&argument, &mut bytes);
                     place += (matrix.rows * size) as Pointer;
                 }
@@ -407,8 +468,8 @@ fn same_kinds(blocks: &[Gated<Matrix>]) -> Result<Option<(Kind, Kind)>, ForwardE
 }
 
 fn add_bytes(matrix: &MatrixArgument, bytes: &mut Vec<u8>) {
-    let MatrixArgument { codes, scales, zeros, rows, columns, pitch, format, unused } = *matrix;
-    [codes, scales, zeros].iter().for_each(|address| bytes.extend(address.to_ne_bytes()));
+    let MatrixArgument { codes, scales, rows, columns, pitch, format, unused } = *matrix;
+    [codes, scales].iter().for_each(|address| bytes.extend(address.to_ne_bytes()));
     [rows, columns].iter().for_each(|number| bytes.extend(number.to_ne_bytes()));
     bytes.extend(pitch.to_ne_bytes());
     [format, unused].iter().for_each(|number| bytes.extend(number.to_ne_bytes()));

@@ -3,11 +3,14 @@
 use cudarc::driver::CudaSlice;
 
 use super::launch::{Shape, launch};
-use super::linear::Outputs;
+use super::linear::FEW;
 use super::memory::{Buffer, Matrix, Planes};
 use super::step::Step;
-use super::{Cuda, device_failed, int};
+use super::{Cuda, Pointer, device_failed, int};
 use crate::models::causal::ForwardError;
+
+/// Parts that a row of logits is cut into.
+const PARTS: usize = 32;
 
 impl Cuda {
     /// Computes logits and their likeliest tokens, which then lie in the room for them, and ends the step.
@@ -20,19 +23,32 @@ impl Cuda {
     ) -> Result<(), ForwardError> {
         if !step.replays() && step.rows > 0 {
             let (rows, pitch) = (step.rows, weight.len().next_multiple_of(64));
-            let (last, logits, best) = {
+            // Even, so that pairs of numbers may lie behind them.
+            let answers = rows.max(32).next_multiple_of(2);
+            let (last, logits, best, counters) = {
                 let mut work = self.work.borrow_mut();
                 let last = self.room(&mut work.last, 2 * rows.max(32) * pitch + 64)?;
                 let logits = self.room(&mut work.logits, rows * head.rows)?;
-                (last, logits, self.room(&mut work.best, rows.max(32))?)
+                // Behind the answers lies what parts of a row found, two numbers each.
+                let best = self.room(&mut work.best, answers + 2 * PARTS * rows)?;
+                (last, logits, best, self.room(&mut work.counters, rows.max(1 << 12))?)
             };
-            let low = i64::try_from(rows * pitch).unwrap_or(i64::MAX);
-            let planes = Planes { at: last, pitch: int(pitch), low };
-            let named = self.addresses(step).rows;
-            self.norm_rows(rows, (x, Some(add), step.n), (weight, epsilon), (named, false), planes)?;
-            self.map_rows(rows, planes, head, Outputs::values(logits, head.rows))?;
-            let shape = Shape { blocks: (rows, 1, 1), threads: 1024, shared: 0 };
-            launch!(self, self.kernel("likeliest")?, shape, logits, int(head.rows), best)?;
+            let add = self.add_to(x, Some(add))?;
+            let input = if add.is_none() && step.single && rows <= FEW && self.norm_may_wait(x, weight) {
+                // There is a row for every token.
+                self.normed(x, (weight, epsilon))
+            } else {
+                let low = i64::try_from(rows * pitch).unwrap_or(i64::MAX);
+                let planes = Planes { at: last, pitch: int(pitch), low };
+                let named = self.addresses(step).rows;
+                self.norm_rows(rows, (x, add, step.n), (weight, epsilon), (named, false), planes)?;
+                planes.into()
+            };
+            self.map_rows(rows, input, head, (logits, head.rows))?;
+            let parts = (2 * self.processors).div_ceil(rows).min(PARTS);
+            let shape = Shape { blocks: (parts, rows, 1), threads: 512, shared: 0 };
+            let found = best + (4 * answers) as Pointer;
+            launch!(self, self.kernel("likeliest")?, shape, logits, int(head.rows), found, counters, best)?;
         }
         self.end_step(step)
     }

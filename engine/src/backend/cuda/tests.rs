@@ -5,6 +5,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::Cuda;
+use super::memory::{Held, Kind};
 use crate::backend::cpu::Cpu;
 use crate::backend::{Adapter, Backend, Gated, Grouped, Latent, Rope, Routing, Scoring};
 use crate::models::causal::{AdapterId, BLOCK, Batch, Sequence};
@@ -46,7 +47,7 @@ impl Probe for Cpu {
 
 impl Probe for Cuda {
     fn put(&self, buffer: &mut Self::Buffer, values: &[f32]) {
-        buffer.parts.set(0);
+        buffer.held.set(Held::Here);
         let mut view = buffer.values.slice_mut(..values.len());
         self.stream.memcpy_htod(values, &mut view).unwrap();
         let (pitch, low) = (buffer.pitch, buffer.rows * buffer.pitch);
@@ -63,6 +64,7 @@ impl Probe for Cuda {
     }
 
     fn get(&self, buffer: &mut Self::Buffer, n: usize, width: usize, planes: bool) -> Vec<f32> {
+        self.settle_norm(n, buffer).unwrap();
         if planes {
             let all = self.stream.clone_dtoh(&buffer.planes).unwrap();
             self.stream.synchronize().unwrap();
@@ -71,12 +73,11 @@ impl Probe for Cuda {
             let places = (0..n).flat_map(|row| (0..width).map(move |column| at(row, column)));
             return places.map(|place| single(all[place]) + single(all[low + place])).collect();
         }
-        let parts = buffer.parts.get();
-        if parts == 0 {
+        let Held::Parts(parts) = buffer.held.get() else {
             let all = self.stream.clone_dtoh(&buffer.values).unwrap();
             self.stream.synchronize().unwrap();
             return all[..n * width].to_vec();
-        }
+        };
         let all = self.stream.clone_dtoh(self.work.borrow().parts.as_ref().unwrap()).unwrap();
         self.stream.synchronize().unwrap();
         // Tokens that fill a step up have a place too.
@@ -94,26 +95,30 @@ fn numbers(rng: &mut StdRng, count: usize, size: f32) -> Vec<f32> {
     (0..count).map(|_| single(super::memory::half((rng.random::<f32>() - 0.5) * 3.4 * size))).collect()
 }
 
-fn matrix(rng: &mut StdRng, kind: RandomFormat, rows: usize, columns: usize) -> impl Fn() -> Stored + use<> {
+fn matrix(rng: &mut StdRng, kind: Kind, rows: usize, columns: usize) -> impl Fn() -> Stored + use<> {
     let size = (columns as f32).sqrt().recip();
     let (codes, values) = match kind {
-        RandomFormat::Bf16 => (Vec::new(), numbers(rng, rows * columns, size)),
-        RandomFormat::Int8 => ((0..rows * columns).map(|_| rng.random()).collect(), vec![]),
-        RandomFormat::Int4 => ((0..rows * columns / 2).map(|_| rng.random()).collect(), vec![]),
+        Kind::Bf16 => (Vec::new(), numbers(rng, rows * columns, size)),
+        Kind::Exact => (Vec::new(), (0..rows * columns).map(|_| (rng.random::<f32>() - 0.5) * 3.4 * size).collect()),
+        Kind::Int8 => ((0..rows * columns).map(|_| rng.random()).collect(), vec![]),
+        Kind::Int4 => ((0..rows * columns / 2).map(|_| rng.random()).collect(), vec![]),
     };
     let scales: Vec<f32> = match kind {
-        RandomFormat::Int4 => (0..rows * columns / 128).map(|_| size / 4.6 * (0.5 + rng.random::<f32>())).collect(),
+        Kind::Int4 => (0..rows * columns / 128).map(|_| size / 4.6 * (0.5 + rng.random::<f32>())).collect(),
         _ => (0..rows).map(|_| size / 74.0 * (0.5 + rng.random::<f32>())).collect(),
     };
     let zeros: Vec<u8> = (0..rows * columns / 128).map(|_| rng.random_range(0..16)).collect();
     move || {
         let bytes = || Bytes::Made(codes.clone().into());
         let format = match kind {
-            RandomFormat::Bf16 => Format::F32(Bytes::Made(
+            Kind::Bf16 => Format::Bf16(Bytes::Made(
+                values.iter().flat_map(|value| super::memory::half(*value).to_le_bytes()).collect::<Vec<u8>>().into(),
+            )),
+            Kind::Exact => Format::F32(Bytes::Made(
                 values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>().into(),
             )),
-            RandomFormat::Int8 => Format::I8 { codes: bytes(), scales: scales.clone() },
-            RandomFormat::Int4 => Format::I4 { codes: bytes(), scales: scales.clone(), zeros: zeros.clone() },
+            Kind::Int8 => Format::I8 { codes: bytes(), scales: scales.clone() },
+            Kind::Int4 => Format::I4 { codes: bytes(), scales: scales.clone(), zeros: zeros.clone() },
         };
         Stored { rows, columns, format }
     }
@@ -180,7 +185,7 @@ const COUNTS: [usize; 8] = [1, 2, 3, 8, 9, 20, 33, 300];
 fn tokens_are_embedded_and_normalised() {
     let Some(gpu) = gpu() else { return };
     let (cpu, mut rng) = (Cpu::new(2, false), StdRng::from_os_rng());
-    for (kind, width) in [(RandomFormat::Bf16, 192), (RandomFormat::Int8, 72), (RandomFormat::Int4, 2048)] {
+    for (kind, width) in [(Kind::Bf16, 192), (Kind::Int8, 72), (Kind::Int4, 2048)] {
         let table = matrix(&mut rng, kind, 50, width);
         let (weight, added) = (numbers(&mut rng, width - 8, 1.0), numbers(&mut rng, 300 * width, 1.0));
         for n in COUNTS {
@@ -214,12 +219,13 @@ fn linear_maps_are_those_of_the_processor() {
     let Some(gpu) = gpu() else { return };
     let (cpu, mut rng) = (Cpu::new(2, false), StdRng::from_os_rng());
     let all = [
-        (RandomFormat::Bf16, 40, 48),
-        (RandomFormat::Bf16, 272, 2048),
-        (RandomFormat::Int8, 72, 96),
-        (RandomFormat::Int8, 100, 1408),
-        (RandomFormat::Int4, 88, 128),
-        (RandomFormat::Int4, 128, 2048),
+        (Kind::Bf16, 40, 48),
+        (Kind::Bf16, 272, 2048),
+        (Kind::Int8, 72, 96),
+        (Kind::Int8, 100, 1408),
+        (Kind::Int4, 88, 128),
+        (Kind::Int4, 128, 2048),
+        (Kind::Exact, 272, 1000),
     ];
     for (kind, rows, columns) in all {
         let weights = [matrix(&mut rng, kind, rows, columns), matrix(&mut rng, kind, 24, columns)];
@@ -239,7 +245,7 @@ fn linear_maps_are_those_of_the_processor() {
             }
             let parts = || weights.iter().map(|weight| weight()).collect();
             let (found, wanted) = (run(&gpu, parts(), &bias, &x, n), run(&cpu, parts(), &bias, &x, n));
-            close(&format!("linear {kind:?} {rows}x{columns} {n}"), &found, &wanted, if n > 8 { 5e-3 } else { 1e-4 });
+            close(&format!("linear {kind:?} {rows}x{columns} {n}"), &found, &wanted, if n > 128 { 5e-3 } else { 1e-4 });
         }
     }
 }
@@ -248,7 +254,7 @@ fn linear_maps_are_those_of_the_processor() {
 fn adapters_add_to_those_who_ask() {
     let Some(gpu) = gpu() else { return };
     let (cpu, mut rng) = (Cpu::new(2, false), StdRng::from_os_rng());
-    let (down, up) = (matrix(&mut rng, RandomFormat::Bf16, 6, 72), matrix(&mut rng, RandomFormat::Bf16, 40, 6));
+    let (down, up) = (matrix(&mut rng, Kind::Bf16, 6, 72), matrix(&mut rng, Kind::Bf16, 40, 6));
     let (x, before) = (numbers(&mut rng, 9 * 72, 1.0), numbers(&mut rng, 9 * 60, 1.0));
     let mut batch = singles(9);
     batch.sequences[2].adapter = Some(AdapterId(3));
@@ -332,6 +338,12 @@ fn meetings() -> Vec<Vec<(usize, usize)>> {
     ]
 }
 
+/// How near attention is: queries, weights of the mix, and caches of few numbers a token are kept in two planes.
+fn bound_of(width: usize, batches: &[Batch]) -> f64 {
+    let exact = width <= 512 && batches.iter().all(|batch| batch.tokens.len() <= 128);
+    if exact { 2e-4 } else { 1e-2 }
+}
+
 #[test]
 fn grouped_heads_attend_as_on_the_processor() {
     let Some(gpu) = gpu() else { return };
@@ -379,7 +391,8 @@ fn grouped_heads_attend_as_on_the_processor() {
             let on_cpu = rule(&cpu, shape, &q_norm, &k_norm);
             let found = attend(&gpu, &on_gpu, (blocks, neighbours), &batches, &values);
             let wanted = attend(&cpu, &on_cpu, (blocks, neighbours), &batches, &values);
-            close(&format!("grouped {shape:?} {meeting:?}"), &found, &wanted, 1e-2);
+            let bound = bound_of(2 * kv_heads * size, &batches);
+            close(&format!("grouped {shape:?} {meeting:?}"), &found, &wanted, bound);
         }
     }
 }
@@ -389,10 +402,11 @@ fn latents_are_attended_to_as_on_the_processor() {
     let Some(gpu) = gpu() else { return };
     let (cpu, mut rng) = (Cpu::new(2, false), StdRng::from_os_rng());
     for (kind, heads, content, turned, value, rank) in [
-        (RandomFormat::Bf16, 4, 16, 8, 24, 32),
-        (RandomFormat::Bf16, 16, 128, 64, 128, 512),
-        (RandomFormat::Int8, 6, 32, 32, 64, 128),
-        (RandomFormat::Int4, 20, 64, 16, 32, 256),
+        (Kind::Bf16, 4, 16, 8, 24, 32),
+        (Kind::Bf16, 16, 128, 64, 128, 512),
+        (Kind::Int8, 6, 32, 32, 64, 128),
+        (Kind::Int4, 20, 64, 16, 32, 256),
+        (Kind::Exact, 4, 16, 8, 24, 32),
     ] {
         let kv_b = matrix(&mut rng, kind, heads * (content + value), rank);
         let weight = numbers(&mut rng, rank, 1.0);
@@ -438,7 +452,8 @@ fn latents_are_attended_to_as_on_the_processor() {
             let shape = [heads, content, turned, value, rank];
             let found = attend(&gpu, kv_b(), &rule(&gpu, shape, &weight), (blocks, &batches), (&q, &kv));
             let wanted = attend(&cpu, kv_b(), &rule(&cpu, shape, &weight), (blocks, &batches), (&q, &kv));
-            close(&format!("latent {kind:?} {shape:?} {meeting:?}"), &found, &wanted, 1e-2);
+            let bound = bound_of(rank + turned, &batches);
+            close(&format!("latent {kind:?} {shape:?} {meeting:?}"), &found, &wanted, bound);
         }
     }
 }
@@ -463,13 +478,15 @@ fn experts_are_chosen_and_run_as_on_the_processor() {
         factor: 1.5,
     };
     let all = [
-        (RandomFormat::Bf16, RandomFormat::Bf16, 64, (32, 96), rule(8, 3, (1, 1), Scoring::Softmax, true)),
-        (RandomFormat::Bf16, RandomFormat::Bf16, 512, (192, 0), rule(128, 8, (1, 1), Scoring::Softmax, true)),
-        (RandomFormat::Int8, RandomFormat::Int8, 384, (256, 256), rule(16, 4, (4, 2), Scoring::Sigmoid, true)),
-        (RandomFormat::Int4, RandomFormat::Bf16, 256, (128, 192), rule(12, 2, (3, 2), Scoring::Softmax, false)),
-        (RandomFormat::Int4, RandomFormat::Int4, 2048, (256, 0), rule(32, 6, (1, 1), Scoring::Sigmoid, false)),
+        (Kind::Bf16, Kind::Bf16, 64, (32, 96), rule(8, 3, (1, 1), Scoring::Softmax, true)),
+        (Kind::Bf16, Kind::Bf16, 512, (192, 0), rule(128, 8, (1, 1), Scoring::Softmax, true)),
+        (Kind::Int8, Kind::Int8, 384, (256, 256), rule(16, 4, (4, 2), Scoring::Sigmoid, true)),
+        (Kind::Int4, Kind::Bf16, 256, (128, 192), rule(12, 2, (3, 2), Scoring::Softmax, false)),
+        (Kind::Int4, Kind::Int4, 2048, (256, 0), rule(32, 6, (1, 1), Scoring::Sigmoid, false)),
         // No experts to choose from: a dense layer.
-        (RandomFormat::Bf16, RandomFormat::Bf16, 128, (0, 1344), rule(0, 0, (1, 1), Scoring::Softmax, false)),
+        (Kind::Exact, Kind::Exact, 512, (192, 96), rule(16, 4, (1, 1), Scoring::Softmax, true)),
+        (Kind::Bf16, Kind::Bf16, 2048, (768, 0), rule(16, 8, (1, 1), Scoring::Softmax, true)),
+        (Kind::Bf16, Kind::Bf16, 128, (0, 1344), rule(0, 0, (1, 1), Scoring::Softmax, false)),
     ];
     for (kind, of_shared, width, (inner, shared), rule) in all {
         let block = |rng: &mut StdRng, kind, inner| -> [Weights; 3] {
@@ -481,7 +498,7 @@ fn experts_are_chosen_and_run_as_on_the_processor() {
         };
         let experts: Vec<_> = (0..rule.experts).map(|_| block(&mut rng, kind, inner)).collect();
         let shared = (shared > 0).then(|| block(&mut rng, of_shared, shared));
-        let gate = matrix(&mut rng, RandomFormat::Bf16, rule.experts, width);
+        let gate = matrix(&mut rng, Kind::Bf16, rule.experts, width);
         let bias = (rule.scoring == Scoring::Sigmoid).then(|| numbers(&mut rng, rule.experts, 0.2));
         let x = numbers(&mut rng, 300 * width, 1.0);
         fn run<B: Probe>(
@@ -526,12 +543,102 @@ fn experts_are_chosen_and_run_as_on_the_processor() {
     }
 }
 
+/// Norms and sums that of few tokens are parts of the products around them.
+#[test]
+fn layers_are_those_of_the_processor() {
+    let Some(gpu) = gpu() else { return };
+    let (cpu, mut rng) = (Cpu::new(2, false), StdRng::from_os_rng());
+    let all = [
+        (Kind::Bf16, 192, 96, 0),
+        (Kind::Bf16, 1024, 768, 0),
+        (Kind::Int8, 384, 256, 128),
+        (Kind::Int4, 1024, 768, 0),
+        (Kind::Exact, 136, 64, 72),
+    ];
+    for (kind, width, inner, shared) in all {
+        let rule = Routing {
+            experts: 12,
+            chosen: 3,
+            groups: (1, 1),
+            scoring: Scoring::Softmax,
+            normalised: true,
+            factor: 1.0,
+        };
+        let [before, after] = [width, 40].map(|rows| matrix(&mut rng, kind, rows, width));
+        let block = |rng: &mut StdRng, inner| -> [Weights; 3] {
+            [
+                Box::new(matrix(rng, kind, inner, width)),
+                Box::new(matrix(rng, kind, inner, width)),
+                Box::new(matrix(rng, kind, width, inner)),
+            ]
+        };
+        let experts: Vec<_> = (0..rule.experts).map(|_| block(&mut rng, inner)).collect();
+        let shared = (shared > 0).then(|| block(&mut rng, shared));
+        let gate = matrix(&mut rng, Kind::Bf16, rule.experts, width);
+        let weight = numbers(&mut rng, width, 1.0);
+        let (x, y) = (numbers(&mut rng, 300 * width, 2.0), numbers(&mut rng, 300 * width, 1.0));
+        struct Weighed<'a> {
+            maps: [Stored; 2],
+            gate: Stored,
+            rule: Routing,
+            experts: &'a [[Weights; 3]],
+            shared: Option<&'a [Weights; 3]>,
+            weight: &'a [f32],
+        }
+        fn run<B: Probe>(b: &B, all: Weighed<'_>, x: &[f32], y: &[f32], n: usize) -> [Vec<f32>; 3] {
+            let width = all.weight.len();
+            let [before, after] = all.maps.map(|map| b.matrix(vec![map], None).unwrap());
+            let experts: Vec<_> = all.experts.iter().map(|block| gated(b, block)).collect();
+            let shared = all.shared.map(|block| gated(b, block));
+            let mut router = b.router(all.gate, None, all.rule).unwrap();
+            let (mut choices, weight) = (b.choices(3).unwrap(), b.vector(all.weight.to_vec()).unwrap());
+            let [mut stream, mut said, mut normed] = [(); 3].map(|()| b.buffer(n, width).unwrap());
+            let mut out = b.buffer(n, 40).unwrap();
+            let mut step = b.step().unwrap();
+            b.begin(&mut step, &tokens(n), &rope(4, true)).unwrap();
+            b.put(&mut stream, &x[..n * width]);
+            b.put(&mut normed, &y[..n * width]);
+            b.linear(&step, &normed, &before, &mut said).unwrap();
+            b.norm(&step, &mut stream, Some(&said), (&weight, 1e-6), &mut normed).unwrap();
+            b.linear(&step, &normed, &after, &mut out).unwrap();
+            let mapped = b.get(&mut out, n, 40, false);
+            b.route(&step, &normed, &mut router, &mut choices).unwrap();
+            b.feed_forward(&step, &normed, Some((&choices, &experts)), shared.as_ref(), &mut said).unwrap();
+            b.norm(&step, &mut stream, Some(&said), (&weight, 1e-6), &mut normed).unwrap();
+            let last = b.get(&mut normed, n, width, true);
+            [mapped, last, b.get(&mut stream, n, width, false)]
+        }
+        // Of many tokens, codes become bfloat16 on their way, which may send a token to other experts.
+        let most = if matches!(kind, Kind::Int8 | Kind::Int4) { 128 } else { usize::MAX };
+        for n in COUNTS.into_iter().filter(|n| *n <= most) {
+            let weighed = || Weighed {
+                maps: [before(), after()],
+                gate: gate(),
+                rule: rule.clone(),
+                experts: &experts,
+                shared: shared.as_ref(),
+                weight: &weight,
+            };
+            let (found, wanted) = (run(&gpu, weighed(), &x, &y, n), run(&cpu, weighed(), &x, &y, n));
+            for (what, found, wanted) in ["map", "norm", "stream"]
+                .into_iter()
+                .zip(found)
+                .zip(wanted)
+                .map(|((what, found), wanted)| (what, found, wanted))
+            {
+                let bound = if n > 128 { 1e-2 } else { 2e-4 };
+                close(&format!("layer {kind:?} {width} {n}: {what}"), &found, &wanted, bound);
+            }
+        }
+    }
+}
+
 #[test]
 fn logits_and_likeliest_tokens_are_those_of_the_processor() {
     let Some(gpu) = gpu() else { return };
     let (cpu, mut rng) = (Cpu::new(2, false), StdRng::from_os_rng());
     let (width, vocabulary) = (192, 1003);
-    let head = matrix(&mut rng, RandomFormat::Bf16, vocabulary, width);
+    let head = matrix(&mut rng, Kind::Bf16, vocabulary, width);
     let (weight, x, add) =
         (numbers(&mut rng, width, 1.0), numbers(&mut rng, 300 * width, 1.0), numbers(&mut rng, 300 * width, 1.0));
     for n in COUNTS {
@@ -561,7 +668,7 @@ fn logits_and_likeliest_tokens_are_those_of_the_processor() {
             (logits, best)
         }
         let (found, wanted) = (run(&gpu, head(), &weight, &x, &add, n), run(&cpu, head(), &weight, &x, &add, n));
-        close(&format!("logits {n}"), &found.0, &wanted.0, if (9..=32).contains(&n) { 5e-3 } else { 1e-4 });
+        close(&format!("logits {n}"), &found.0, &wanted.0, if n > 128 { 5e-3 } else { 1e-4 });
         // Of those that are nearly as likely another may be.
         let same = found.1.iter().zip(&wanted.1).filter(|(found, wanted)| found == wanted).count();
         assert!(found.1.len() == wanted.1.len() && same * 10 >= 8 * wanted.1.len(), "{:?} {:?}", found.1, wanted.1);

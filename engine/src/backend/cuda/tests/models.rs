@@ -29,8 +29,8 @@ fn off(found: &[f32], wanted: &[f32]) -> f32 {
     (square(&mut found.iter().zip(wanted).map(|(f, w)| f - w)) / square(&mut wanted.iter().copied())).sqrt()
 }
 
-/// Within 2e-2 of the size of logits, for prompts read token by token (which is recorded and replayed), in pieces, and in
-/// one. Keys, values and weights are rounded to bfloat16, which `transformers` in bfloat16 pays with more.
+/// For prompts read token by token (which is recorded and replayed), in pieces, and in one. Weights of 16 and 8 bits other than
+/// bfloat16 are rounded to it, in prompts of more than 128 tokens those of 4 bits too.
 #[test]
 fn logits_are_those_of_transformers() {
     if !there() {
@@ -50,8 +50,9 @@ fn logits_are_those_of_transformers() {
             all.push(off);
         }
     }
-    // Three for each folder. In deepseek-v3 a token's experts are nearly tied, and a rounding anywhere sends it to others.
-    let bounds = FOLDERS.iter().flat_map(|name| [if *name == "deepseek-v3" { 0.15 } else { 2e-2 }; 3]);
+    // Three for each folder.
+    let rounded = |name: &str| matches!(name, "deepseek-v2" | "deepseek-v3-fp8");
+    let bounds = FOLDERS.iter().flat_map(|name| [if rounded(name) { 2e-2 } else { 2e-4 }; 3]);
     assert!(all.iter().zip(bounds).all(|(off, bound)| *off < bound), "{all:?}");
 }
 
@@ -60,22 +61,19 @@ fn greedy_texts_are_those_of_transformers() {
     if !there() {
         return;
     }
-    let (mut other, mut widest) = (0, 0.0f32);
     for name in FOLDERS {
         let (reference, mut model) = (reference(name, "reference.safetensors"), on(Device::Cuda, &folder(name)));
         let mut sequence = Running::new(2);
         let mut logits = sequence.step(&mut *model, &reference.tokens);
         let mut same = 0;
         for wanted in &reference.greedy {
-            let best = likeliest(&logits);
-            // Weights of 16 bits may turn what is nearly a tie the other way.
-            let [found, meant] = [best, *wanted].map(|token| logits[usize::try_from(token).unwrap()]);
-            widest = widest.max(found - meant);
-            same += usize::from(best == *wanted);
+            same += usize::from(likeliest(&logits) == *wanted);
             logits = sequence.step(&mut *model, &[*wanted]);
         }
         println!("{name}: {same} of {} tokens the same", reference.greedy.len());
-        other += reference.greedy.len() - same;
+        // Weights in FP8 become bfloat16 with their scales, which may turn what is nearly a tie the other way.
+        let least = reference.greedy.len() - if name == "deepseek-v3-fp8" { 2 } else { 0 };
+        assert!(same >= least, "{name}: {same}");
         let load = model.expert_load();
         let steps = u64::try_from(sequence.length).unwrap();
         assert!(
@@ -83,8 +81,6 @@ fn greedy_texts_are_those_of_transformers() {
             "{load:?}"
         );
     }
-    println!("{other} others, of which the widest is off by {widest:.1e}");
-    assert!(other <= 6 * 64 / 20 && widest < 0.6, "{other} {widest}");
 }
 
 #[test]
