@@ -72,7 +72,7 @@ pub async fn customer_words(connection: &mut PgConnection, application: &Applica
         },
         (Status::Approved | Status::Declined | Status::Documents, Some(decision)) => {
             let stored = assessments::assessment(&mut *connection, decision.assessment_id).await?;
-            decided(application, &decision, reasons::in_words(&decision.reason_codes, &stored.policy))
+            decided(application, &decision, reasons::in_words(&decision.reason_codes, &stored.assessment))
         }
         _ => {
             let stored = assessments::latest(connection, application.id).await?;

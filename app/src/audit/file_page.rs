@@ -227,7 +227,7 @@ pub(super) async fn page(
         reasons: file
             .decisions
             .iter()
-            .map(|decision| reasons_in_words(&decision.reason_codes, &file.assessment.policy))
+            .map(|decision| reasons_in_words(&decision.reason_codes, &file.assessment.assessment))
             .collect(),
         gap: (file.sum - assessment.margin).abs(),
         repetition,

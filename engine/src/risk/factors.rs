@@ -164,7 +164,6 @@ impl Factor {
     /// (12 CFR 1002.9(b)(2) asks for the reasons that were used, and for no others).
     pub fn reason_for(&self, value: Option<&Value>, in_words: &str) -> (String, String) {
         let said = self.said.unwrap_or_default();
-        let label = &self.label;
         let fits = match value {
             None => said.unknown,
             Some(Value::Text(_)) => true,
@@ -174,14 +173,29 @@ impl Factor {
         };
         match value {
             _ if fits => (self.code.clone(), self.reason.clone()),
-            None => {
-                (format!("{}-U", self.code), format!("We assessed your application without knowing this: {label}."))
-            }
-            Some(_) => (
-                format!("{}-O", self.code),
-                format!("{label}: {in_words}. Together with the rest of your application this is unusual."),
-            ),
+            None => self.not_known(),
+            Some(_) => self.another(in_words),
         }
+    }
+
+    fn not_known(&self) -> (String, String) {
+        let label = &self.label;
+        (format!("{}-U", self.code), format!("We assessed your application without knowing this: {label}."))
+    }
+
+    fn another(&self, value: &str) -> (String, String) {
+        let label = &self.label;
+        let text = format!("{label}: {value}. Together with the rest of your application this is unusual.");
+        (format!("{}-O", self.code), text)
+    }
+
+    /// The codes besides its own that [`Factor::reason_for`] can give, with their texts; `{value}` stands where the
+    /// applicant's value is named.
+    pub fn other_reasons(&self) -> Vec<(String, String)> {
+        let said = self.said.unwrap_or_default();
+        let not_known = (!said.unknown).then(|| self.not_known());
+        let another = (said.at_least.is_some() || said.at_most.is_some()).then(|| self.another("{value}"));
+        not_known.into_iter().chain(another).collect()
     }
 
     /// A factor of a bank's own data that the catalogue does not know.
@@ -371,6 +385,9 @@ mod tests {
         let (code, text) = abroad.reason_for(Some(&Value::Number(0.0)), "no");
         assert_eq!(code, "SES-2-O");
         assert!(text.starts_with("Request from abroad: no."), "{text}");
+        let others = abroad.other_reasons();
+        assert_eq!(others[0], abroad.reason_for(None, "not given"));
+        assert_eq!((others[1].0.as_str(), others[1].1.replace("{value}", "no")), ("SES-2-O", text));
         // "Or we could not confirm it" holds of what is not known.
         let address = catalogue.factors().iter().find(|factor| factor.name == "prev_address_months_count").unwrap();
         assert_eq!(address.reason_for(None, "not given").0, "ADR-1");

@@ -44,7 +44,8 @@ async fn fairness_is_measured_by_group_with_intervals_and_alternatives_are_liste
     let manager = app.sign_in(Role::Manager).await;
     let empty = manager.page(FAIRNESS).await;
     assert!(
-        empty.contains("Needed: applications of this period") && empty.contains("candor train risk --alternatives")
+        empty.contains("Needed: applications of this period")
+            && empty.contains("--alternatives customer_age. It writes alternatives.json")
     );
     assert!(empty.contains("Not measured, because applications do not say it: sex; marital status"));
     labelled(&app, 60).await;

@@ -85,6 +85,30 @@ async fn a_letter_is_written_in_the_applicants_language_and_names_its_catalogue(
 }
 
 #[tokio::test]
+async fn no_principal_reason_falls_out_of_the_letter() {
+    let app = spawn().await;
+    let officer = app.sign_in(Role::Officer).await;
+    // Hardly anything is known: what raises the score is, among other things, that it is not known.
+    for (language, said) in
+        [(Language::En, "We assessed your application without knowing this"), (Language::Zh, "并不掌握这一项")]
+    {
+        let mut new = NewApplication::new(ada(), 800_000, 36, "car", Channel::Web);
+        new.applicant.language = Some(language);
+        new.known.device_distinct_emails_8w = Some(5.0);
+        let (id, letter) = declined(&app, &officer, new).await;
+        let codes: Vec<String> = sqlx::query_scalar("select reason_codes from decisions where application_id = $1")
+            .bind(id)
+            .fetch_one(&app.db)
+            .await
+            .unwrap();
+        assert!(codes.iter().any(|code| code.ends_with("-U")), "{codes:?}");
+        assert!(letter.body_text.contains(said), "{}", letter.body_text);
+        assert_eq!(letter.body_text.matches("\n- ").count(), codes.len(), "{codes:?}: {}", letter.body_text);
+        assert!(officer.page(&format!("/credit/{id}")).await.contains("without knowing this"));
+    }
+}
+
+#[tokio::test]
 async fn a_bureau_score_that_was_a_factor_is_disclosed_and_no_other() {
     let app = spawn_with(|config| {
         config.credit_bureau = Some("Example Credit Bureau, PO Box 1000, 1-800-555-0100".to_owned());

@@ -84,6 +84,13 @@ async fn the_officer_sees_what_would_change_the_score_and_what_became_of_similar
     assert_eq!(cases.matches("<th scope=\"row\"><a href=\"/credit/").count(), 6);
     assert!(cases.contains("Confirmed fraud") || cases.contains("Repaid"));
     assert!(!cases.contains(&first.to_string()), "what is open is no precedent");
+    let file = officer.page(&format!("/credit/{}/similar.csv", again.application.id)).await;
+    assert_eq!(file.lines().next().unwrap(), "application,received_at,distance_log_odds,probability,decided,became");
+    assert_eq!(file.lines().count(), 1 + 6);
+    for line in file.lines().skip(1) {
+        let number = line.split(',').next().unwrap();
+        assert!(cases.contains(&format!(">{number}</a>")) && line.contains("approved"), "{line}");
+    }
 }
 
 #[tokio::test]

@@ -231,7 +231,7 @@ fn news(application: &Application, stored: &StoredAssessment, decision: &Decisio
     let reasons: Vec<Value> = decision
         .reason_codes
         .iter()
-        .filter_map(|code| reasons::find(code, &stored.policy))
+        .filter_map(|code| reasons::find(code, &stored.assessment))
         .map(|reason| json!({ "code": reason.code, "text": reason.text }))
         .collect();
     json!({

@@ -187,7 +187,7 @@ pub async fn preview(
             Language::Zh => purpose_in_chinese(&application.purpose).to_owned(),
         },
         received: day(application.received_at),
-        items: reasons::in_language(codes, &stored.policy, language),
+        items: reasons::in_language(codes, &stored.assessment, language),
         changes,
         bureau: Bureau::of(config, stored),
         // A reasonable time, as 12 CFR 1002.9(c)(2) asks: three weeks, at most until the decision is due.

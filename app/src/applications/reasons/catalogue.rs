@@ -51,6 +51,19 @@ struct Shipped {
 struct Translation {
     code: String,
     zh: String,
+    /// The factor's name, for the reasons that only name it.
+    #[serde(default)]
+    factor: String,
+}
+
+/// The reasons that only name a factor, in Chinese; `{factor}` stands for its name.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Naming {
+    /// Its value was not known: codes ending in `-U`.
+    unknown: String,
+    /// Another value than the one that its own reason is true of: `-O`.
+    another: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -61,6 +74,7 @@ struct File {
     reasons: Vec<Shipped>,
     #[serde(rename = "document")]
     documents: Vec<Shipped>,
+    naming: Naming,
     #[serde(rename = "translation")]
     translations: Vec<Translation>,
 }
@@ -72,7 +86,7 @@ pub struct Line {
     pub code: String,
     /// For officers.
     pub label: String,
-    /// In English.
+    /// In English; `{value}` stands where the applicant's value is named.
     pub en: String,
     /// In Chinese; empty where the text is the bank's own.
     pub zh: String,
@@ -93,9 +107,6 @@ pub(super) fn shipped() -> &'static Catalogue {
         // The text is part of the program and a test reads it: an unreadable one never ships.
         let file: File = toml::from_str(include_str!("catalogue.toml")).unwrap_or_default();
         let coded = |one: &Shipped| Coded { code: one.code.clone(), label: one.label.clone(), text: one.text.clone() };
-        let translated = |code: &str| {
-            file.translations.iter().find(|one| one.code == code).map_or_else(String::new, |one| one.zh.clone())
-        };
         let own = file.reasons.iter().chain(&file.documents).map(|one| Line {
             code: one.code.clone(),
             label: one.label.clone(),
@@ -103,15 +114,14 @@ pub(super) fn shipped() -> &'static Catalogue {
             zh: one.zh.clone(),
         });
         let factors = Factors::shipped().factors().iter().filter(|factor| factor.role == Role::Input);
-        let factors = factors.map(|factor| Line {
-            code: factor.code.clone(),
-            label: factor.label.clone(),
-            en: factor.reason.clone(),
-            zh: translated(&factor.code),
+        let factors = factors.flat_map(|factor| {
+            let own = (factor.code.clone(), factor.reason.clone());
+            let all = std::iter::once(own).chain(factor.other_reasons());
+            all.map(|(code, en)| Line { zh: file.in_chinese(&code), label: factor.label.clone(), code, en })
         });
         let rules = candor_engine::risk::Policy::shipped().map(|policy| policy.rules).unwrap_or_default();
         let rules = rules.into_iter().map(|rule| Line {
-            zh: translated(&rule.code),
+            zh: file.in_chinese(&rule.code),
             code: rule.code,
             label: rule.name,
             en: rule.text,
@@ -125,10 +135,32 @@ pub(super) fn shipped() -> &'static Catalogue {
     })
 }
 
+impl File {
+    /// A code's text in Chinese; empty where there is none.
+    fn in_chinese(&self, code: &str) -> String {
+        let of = |code: &str| self.translations.iter().find(|one| one.code == code);
+        let named = |code: &str, naming: &str| of(code).map(|one| naming.replace("{factor}", &one.factor));
+        let text = of(code).map(|one| one.zh.clone());
+        text.or_else(|| named(code.strip_suffix("-U")?, &self.naming.unknown))
+            .or_else(|| named(code.strip_suffix("-O")?, &self.naming.another))
+            .unwrap_or_default()
+    }
+}
+
+impl Line {
+    /// Whether `text` is this line's, with whatever value.
+    fn says(&self, text: &str) -> bool {
+        match self.en.split_once("{value}") {
+            Some((before, after)) => text.strip_prefix(before).is_some_and(|rest| rest.ends_with(after)),
+            None => self.en == text,
+        }
+    }
+}
+
 impl Catalogue {
     /// A text in Chinese, where the catalogue has one that says the same as `english`.
     pub(super) fn chinese(&self, code: &str, english: &str) -> Option<&str> {
-        let line = self.lines.iter().find(|line| line.code == code && line.en == english)?;
+        let line = self.lines.iter().find(|line| line.code == code && line.says(english))?;
         Some(line.zh.as_str()).filter(|text| !text.is_empty())
     }
 }
@@ -219,6 +251,8 @@ mod tests {
         }
         for translation in &file.translations {
             assert!(codes.contains(&translation.code.as_str()), "{} translates nothing", translation.code);
+            let is_factor = !translation.code.starts_with("R-");
+            assert_eq!(is_factor, !translation.factor.is_empty(), "{}", translation.code);
         }
     }
 

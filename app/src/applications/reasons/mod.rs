@@ -3,7 +3,7 @@
 mod catalogue;
 mod pages;
 
-use candor_engine::risk::{Assessment, Catalogue, Policy, Role};
+use candor_engine::risk::{Assessment, Catalogue, Role};
 use serde::Deserialize;
 
 use catalogue::shipped;
@@ -81,9 +81,11 @@ pub(super) fn offered(assessment: &Assessment) -> Vec<Offered> {
     }
     for part in assessment.attributions.iter().filter(|part| part.contribution > 0.0) {
         let Some(factor) = Catalogue::shipped().get(&part.factor) else { continue };
-        if factor.role == Role::Input && !offered.iter().any(|other| other.reason.code == factor.code) {
+        let said = assessment.reasons.iter().any(|reason| reason.factor == part.factor);
+        if factor.role == Role::Input && !said {
+            let (code, text) = factor.reason_for(part.raw.as_ref(), &part.value);
             offered.push(Offered {
-                reason: Coded { code: factor.code.clone(), label: factor.label.clone(), text: factor.reason.clone() },
+                reason: Coded { code, label: factor.label.clone(), text },
                 because: format!("{:+.2} log-odds", part.contribution),
                 principal: false,
                 judged: false,
@@ -123,28 +125,30 @@ pub(super) fn left_out(assessment: &Assessment, codes: &[String]) -> Option<Code
     missing.map(|(_, offer)| offer.reason.clone())
 }
 
-/// A code in the customer's words, as far as any list or the policy knows it.
+/// A code in the customer's words: what the assessment says under it, a document, or a factor's own reason, which
+/// decisions of earlier versions could name whatever its value.
 #[must_use]
-pub(crate) fn find(code: &str, policy: &Policy) -> Option<Coded> {
-    if let Some(rule) = policy.rules.iter().find(|rule| rule.code == code) {
-        return Some(Coded { code: rule.code.clone(), label: rule.name.clone(), text: rule.text.clone() });
-    }
-    if let Some(factor) = Catalogue::shipped().factors().iter().find(|factor| factor.code == code) {
-        return Some(Coded { code: factor.code.clone(), label: factor.label.clone(), text: factor.reason.clone() });
-    }
-    shipped().reasons.iter().chain(&shipped().documents).find(|coded| coded.code == code).cloned()
+pub(super) fn find(code: &str, assessment: &Assessment) -> Option<Coded> {
+    let said = offered(assessment).into_iter().map(|offer| offer.reason).chain(documents().iter().cloned());
+    let factors = Catalogue::shipped().factors().iter().map(|factor| Coded {
+        code: factor.code.clone(),
+        label: factor.label.clone(),
+        text: factor.reason.clone(),
+    });
+    said.chain(factors).find(|coded| coded.code == code)
 }
 
-/// Codes in the customer's words, in their order.
+/// The codes of a decision in the customer's words, in their order.
 #[must_use]
-pub fn in_words(codes: &[String], policy: &Policy) -> Vec<String> {
-    in_language(codes, policy, Language::En)
+pub fn in_words(codes: &[String], assessment: &Assessment) -> Vec<String> {
+    in_language(codes, assessment, Language::En)
 }
 
-/// Codes in the words of a language, in their order. What the catalogue does not translate stays in the bank's words.
+/// The codes of a decision in the words of a language, in their order. What the catalogue does not translate stays in the
+/// bank's words.
 #[must_use]
-pub(super) fn in_language(codes: &[String], policy: &Policy, language: Language) -> Vec<String> {
-    let known = codes.iter().filter_map(|code| find(code, policy));
+pub(super) fn in_language(codes: &[String], assessment: &Assessment, language: Language) -> Vec<String> {
+    let known = codes.iter().filter_map(|code| find(code, assessment));
     known
         .map(|coded| match language {
             Language::En => coded.text,
@@ -155,20 +159,23 @@ pub(super) fn in_language(codes: &[String], policy: &Policy, language: Language)
 
 #[cfg(test)]
 mod tests {
-    use candor_engine::risk::{Application, Model};
+    use candor_engine::risk::{Application, Model, Policy};
 
     use super::*;
 
-    fn burnt() -> Assessment {
-        let application = Application {
+    fn burnt_application() -> Application {
+        Application {
             device_fraud_count: Some(2.0),
             device_distinct_emails_8w: Some(3.0),
             current_address_months_count: Some(1.0),
             email_is_free: Some(1.0),
             name_email_similarity: Some(0.05),
             ..Application::default()
-        };
-        Model::shipped().unwrap().assess(&application, &Policy::shipped().unwrap())
+        }
+    }
+
+    fn burnt() -> Assessment {
+        Model::shipped().unwrap().assess(&burnt_application(), &Policy::shipped().unwrap())
     }
 
     #[test]
@@ -196,12 +203,35 @@ mod tests {
 
     #[test]
     fn a_code_is_said_in_both_languages() {
-        let policy = Policy::shipped().unwrap();
-        let codes = ["OFF-2".to_owned(), "R-DEVICE-FRAUD".to_owned()];
-        assert_eq!(in_words(&codes, &policy)[0], "We could not verify your income.");
-        assert_eq!(
-            in_language(&codes, &policy, Language::Zh),
-            ["我们无法核实您的收入。", "申请所用的设备曾用于已确认的欺诈。"]
-        );
+        let assessment = burnt();
+        let codes = ["OFF-2".to_owned(), "R-DEVICE-FRAUD".to_owned(), "DOC-1".to_owned()];
+        assert_eq!(in_words(&codes, &assessment)[0], "We could not verify your income.");
+        let chinese = in_language(&codes, &assessment, Language::Zh);
+        assert_eq!(chinese[..2], ["我们无法核实您的收入。", "申请所用的设备曾用于已确认的欺诈。"]);
+        assert_eq!(chinese.len(), 3);
+    }
+
+    #[test]
+    fn every_reason_on_offer_is_true_and_can_be_said_in_a_letter() {
+        // Nothing of what raises the score most here is known, or it is not what the factor's own reason says.
+        let application = Application { foreign_request: Some(0.0), email_is_free: Some(0.0), ..burnt_application() };
+        let assessment = Model::shipped().unwrap().assess(&application, &Policy::shipped().unwrap());
+        let codes: Vec<String> = offered(&assessment).into_iter().map(|offer| offer.reason.code).collect();
+        assert!(codes.iter().any(|code| code.ends_with("-U")), "{codes:?}");
+        assert!(!codes.contains(&"SES-2".to_owned()), "nobody applied from abroad");
+        let english = in_words(&codes, &assessment);
+        assert_eq!(english.len(), codes.len(), "no reason falls out of a letter");
+        for (chinese, english) in in_language(&codes, &assessment, Language::Zh).iter().zip(&english) {
+            assert!(chinese.ends_with('。'), "{english:?} has no Chinese: {chinese:?}");
+        }
+    }
+
+    #[test]
+    fn another_value_is_named_in_english_and_its_factor_in_chinese() {
+        let abroad = Catalogue::shipped().get("foreign_request").unwrap();
+        let (code, text) = abroad.reason_for(Some(&candor_engine::risk::Value::Number(0.0)), "no");
+        let chinese = shipped().chinese(&code, &text).unwrap();
+        assert!(chinese.starts_with("是否从境外发出申请："), "{chinese}");
+        assert!(shipped().chinese(&code, "Something else.").is_none());
     }
 }

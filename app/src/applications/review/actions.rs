@@ -129,7 +129,7 @@ pub(super) async fn check(
         ),
         assessment: sent.assessment,
         reasons: if verdict.outcome.has_letter() {
-            reasons::in_words(&verdict.codes, &stored.policy)
+            reasons::in_words(&verdict.codes, &stored.assessment)
         } else {
             Vec::new()
         },

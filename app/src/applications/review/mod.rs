@@ -26,6 +26,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/credit/letters/{letter}/text", web::get().to(letters_page::text))
         .route("/credit/{application}", web::get().to(page::page))
         .route("/credit/{application}/factors.csv", web::get().to(page::factors_csv))
+        .route("/credit/{application}/similar.csv", web::get().to(page::similar_csv))
         .route("/credit/{application}/assign", web::post().to(actions::assign))
         .route("/credit/{application}/release", web::post().to(actions::release))
         .route("/credit/{application}/labels", web::post().to(verdicts::label))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
-use candor_engine::risk::{Attribution, Catalogue, Policy, probability};
+use candor_engine::risk::{Assessment, Attribution, Catalogue, probability};
 use chrono::Utc;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -295,7 +295,7 @@ async fn gather(
         decided: decisions
             .into_iter()
             .filter(|decision| decision.status != DecisionStatus::Proposed)
-            .map(|decision| decided_row(decision, &assessment.policy))
+            .map(|decision| decided_row(decision, score))
             .collect(),
         history: history
             .into_iter()
@@ -353,17 +353,17 @@ async fn pending_decision(
             .await?;
     Ok(Pending {
         made: Moment(decision.created_at),
-        reasons: reasons::in_words(&decision.reason_codes, &assessment.policy),
+        reasons: reasons::in_words(&decision.reason_codes, &assessment.assessment),
         letter,
         is_own: decision.decided_by == person.id,
         decision: decision.clone(),
     })
 }
 
-fn decided_row(decision: Decision, policy: &Policy) -> DecidedRow {
+fn decided_row(decision: Decision, assessment: &Assessment) -> DecidedRow {
     DecidedRow {
         made: Moment(decision.created_at),
-        reasons: reasons::in_words(&decision.reason_codes, policy),
+        reasons: reasons::in_words(&decision.reason_codes, assessment),
         decision,
     }
 }
@@ -454,6 +454,32 @@ pub(super) async fn factors_csv(
         vec![part.factor, part.label, part.value, part.usual, part.contribution.to_string(), part.in_words]
     }));
     csv_file(&format!("application-{}-factors.csv", application.number), rows)
+}
+
+/// The similar past cases as CSV.
+pub(super) async fn similar_csv(
+    app: web::Data<App>,
+    person: Person,
+    application: web::Path<Uuid>,
+) -> Result<HttpResponse> {
+    person.require(Role::reads_credit)?;
+    let mut connection = app.db.acquire().await?;
+    let application = application::find(&mut *connection, *application).await?;
+    let stored = assessments::latest(&mut connection, application.id).await?;
+    drop(connection);
+    let header = ["application", "received_at", "distance_log_odds", "probability", "decided", "became"];
+    let rows = precedents::precedents(&app.db, &stored).await?.into_iter().map(|case| {
+        vec![
+            case.number.to_string(),
+            case.received_at.to_rfc3339(),
+            case.distance.to_string(),
+            case.probability.to_string(),
+            case.status.as_str().to_owned(),
+            case.label.map_or_else(String::new, |label| label.as_str().to_owned()),
+        ]
+    });
+    let rows = std::iter::once(header.map(str::to_owned).to_vec()).chain(rows);
+    csv_file(&format!("application-{}-similar.csv", application.number), rows)
 }
 
 /// Reads an application's key from a path and refuses what is none.

@@ -22,6 +22,8 @@ const NUMBER: f64 = 50.0;
 const MARKS: [f64; 11] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9, 0.98];
 /// Least distance of two marks on an axis.
 const APART: f64 = 46.0;
+/// Least distance of a mark from the axis' left end, before which the axis' name stands.
+const MARK: f64 = 24.0;
 
 /// A drawing ready for its template.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,6 +94,7 @@ pub(super) fn draw(assessment: &Assessment, bands: &Bands, probability: &impl Fn
     let scale = (RIGHT - LEFT - 2.0 * NUMBER) / (high - low);
     let place = |odds: f64| LEFT + NUMBER + (odds - low) * scale;
     let (first, last) = (low - NUMBER / scale, high + NUMBER / scale);
+    let first_mark = first + MARK / scale;
 
     let mut rows = vec![total(
         "Before anything is known",
@@ -119,9 +122,9 @@ pub(super) fn draw(assessment: &Assessment, bands: &Bands, probability: &impl Fn
         top: TOP,
         bottom,
         rows,
-        odds: spaced(whole_numbers(first, last), &place, |odds| log_odds(odds).replace(".00", "")),
+        odds: spaced(whole_numbers(first_mark, last), &place, |odds| log_odds(odds).replace(".00", "")),
         probabilities: spaced(
-            MARKS.iter().filter_map(|mark| margin_of(*mark, (first, last), probability)),
+            MARKS.iter().filter_map(|mark| margin_of(*mark, (first_mark, last), probability)),
             &place,
             |odds| percent(probability(odds)).replace(".0 %", " %"),
         ),
@@ -303,6 +306,9 @@ mod tests {
         }
         for row in &drawing.rows {
             assert!(row.x >= LEFT && row.x + row.width <= RIGHT, "{row:?}");
+        }
+        for mark in drawing.odds.iter().chain(&drawing.probabilities) {
+            assert!(mark.x >= LEFT + MARK, "{mark:?} runs into the axis' name");
         }
     }
 

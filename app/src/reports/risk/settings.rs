@@ -32,7 +32,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             costs: Costs::default(),
-            reviews_a_week: 40,
+            reviews_a_week: 10,
             stability: StabilityBands::default(),
             reference: None,
             jurisdiction: "us".to_owned(),

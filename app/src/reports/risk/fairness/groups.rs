@@ -371,8 +371,9 @@ pub(super) fn alternatives(variants: &[Variant], model: &str) -> Report {
         figure: variants.iter().find(|one| one.better).map(|best| (percent(best.gap), format!("gap of the best alternative: {}", best.what))),
         plot: None,
         needs: Some(
-            "Training lists them when it is asked: candor train risk --alternatives customer_age writes alternatives.json \
-             beside the model, and candor model add keeps it."
+            "This model came without any. To get them, train with a search for them: candor train risk --data FILE --label \
+             COLUMN --out FOLDER --alternatives customer_age. It writes alternatives.json beside the model. Then candor model \
+             add FOLDER keeps both, and this page lists them."
                 .to_owned(),
         ),
         head: heads(["Model", "Frauds found at 5 %", "95 % interval", "Area under the curve", "Gap", "Lowest ratio", "Better"]),
