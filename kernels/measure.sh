@@ -28,6 +28,7 @@ fi
 
 echo "== $(date -u +%F) $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader)"
 "$tests" backend::cuda::tests --nocapture --test-threads 1
+"$tests" backend::cuda::encoder --nocapture --test-threads 1 --include-ignored
 if command -v compute-sanitizer >/dev/null; then
   compute-sanitizer --tool memcheck --error-exitcode 9 "$tests" backend::cuda::tests --test-threads 1
   compute-sanitizer --tool racecheck --error-exitcode 9 "$tests" backend::cuda::tests::grouped --test-threads 1
@@ -39,3 +40,5 @@ bench --shape qwen3-30b-a3b --format int4
 bench --shape deepseek-v2-lite --format bf16
 # A long context: read in pieces of 8,192, then gone on with.
 "$candor" bench decode --device cuda --random-weights --shape qwen3-30b-a3b --format int4 --context 200000 --prompt 200000
+# Understanding: latency and throughput, from texts and from tokens.
+"$candor" bench understand --device cuda

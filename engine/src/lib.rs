@@ -37,13 +37,23 @@ pub struct Options {
     pub queue_capacity: usize,
     /// Threads that one forward pass may use; 0 takes what the machine has.
     pub threads: usize,
-    /// Arithmetic of the encoder.
+    /// Arithmetic of the encoder on the processor.
     pub precision: Precision,
+    /// What the encoder runs on.
+    pub device: models::Device,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { weights: None, flows: None, intents: None, queue_capacity: 1024, threads: 0, precision: Precision::Int8 }
+        Self {
+            weights: None,
+            flows: None,
+            intents: None,
+            queue_capacity: 1024,
+            threads: 0,
+            precision: Precision::Int8,
+            device: models::Device::Auto,
+        }
     }
 }
 
@@ -123,7 +133,8 @@ impl Engine {
             asked => asked,
         };
         let (own, waiting) = (options.intents.as_deref(), options.queue_capacity);
-        let reader = understanding::Reader::load(&encoder, own, (waiting, threads), options.precision)?;
+        let reader =
+            understanding::Reader::load(&encoder, own, (waiting, threads), (options.device, options.precision))?;
         Ok(Self { shared: Arc::new(Shared { reader, flows, risk }) })
     }
 

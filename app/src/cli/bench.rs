@@ -7,7 +7,8 @@ use candor_engine::models::bench::{DecodeBench, DecodeFigures};
 use candor_engine::models::{Device, LoadOptions, lack};
 use candor_engine::risk::bench::bench;
 use candor_engine::risk::import::{Imported, ImportedBench, bench_imported};
-use candor_engine::understanding::bench_understand;
+use candor_engine::understanding::{LatencyReport, bench_understand};
+use candor_engine::{Engine, Options};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -16,15 +17,39 @@ use crate::config::Config;
 use super::lines::JsonLines;
 use super::{Failure, explain, score, understand};
 
+/// Texts that may wait while understanding is measured.
+const WAITING: usize = 8192;
+
 /// Measure how fast the models are on this machine; figures as JSON.
 #[derive(Debug, Subcommand)]
 pub(super) enum Bench {
-    /// Understanding texts of two lengths, one and 32 at once.
-    Understand(Time),
+    /// Understanding texts of two lengths, one and 32 at once; on a GPU also thousands.
+    Understand(Understand),
     /// Scoring and explaining applications, one after another on one thread; or another library's model on a table.
     Risk(Risk),
     /// Writing tokens with a generative model, on the GPU where there is one.
     Decode(Decode),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Understand {
+    /// What computes: auto (the GPU where one can be used), cpu or cuda; by default what `engine.device` says.
+    #[arg(long)]
+    device: Option<Device>,
+    #[command(flatten)]
+    time: Time,
+}
+
+impl Understand {
+    fn run(&self, config: &Config) -> Result<LatencyReport, Failure> {
+        let device = self.device.unwrap_or(config.engine.device);
+        if let (Device::Auto, Some(lack)) = (device, lack()) {
+            eprintln!("{lack}: the processor computes");
+        }
+        let engine = Engine::load(&Options { device, queue_capacity: WAITING, ..understand::options(config) })?;
+        let runtime = tokio::runtime::Runtime::new()?;
+        Ok(runtime.block_on(bench_understand(&engine, self.time.seconds))?)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -159,10 +184,8 @@ impl Bench {
                     output.write(&Figures { figures, machine: Machine::this() })?;
                 }
             }
-            Self::Understand(time) => {
-                let engine = understand::engine(config)?;
-                let runtime = tokio::runtime::Runtime::new()?;
-                let figures = runtime.block_on(bench_understand(&engine, time.seconds))?;
+            Self::Understand(understand) => {
+                let figures = understand.run(config)?;
                 output.write(&Figures { figures, machine: Machine::this() })?;
             }
         }

@@ -74,6 +74,7 @@ impl Serve {
             weights: config.weights.clone(),
             flows: config.engine.flows.clone(),
             intents: config.engine.intents.clone(),
+            device: config.engine.device,
             ..Options::default()
         };
         let engine = tokio::task::spawn_blocking(move || Engine::load(&options)).await??;

@@ -65,10 +65,16 @@ pub(super) fn engine(config: &Config) -> Result<Engine, Failure> {
 }
 
 fn load(config: &Config, intents: Option<PathBuf>) -> Result<Engine, Failure> {
-    Ok(Engine::load(&Options {
+    Ok(Engine::load(&Options { intents, ..options(config) })?)
+}
+
+/// How the configuration asks for the engine to be loaded.
+pub(super) fn options(config: &Config) -> Options {
+    Options {
         weights: config.weights.clone(),
         flows: config.engine.flows.clone(),
-        intents,
+        intents: config.engine.intents.clone(),
+        device: config.engine.device,
         ..Options::default()
-    })?)
+    }
 }

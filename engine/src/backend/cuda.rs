@@ -6,6 +6,7 @@
 //! come, and replayed from then on as one launch (see [`step`]).
 
 pub(crate) mod attend;
+mod encoder;
 mod launch;
 mod library;
 mod linear;
@@ -28,6 +29,7 @@ use super::{Adapter, Backend, Chosen, Gated, Grouped, Latent, Rope, Routing};
 use crate::models::causal::{BLOCK, Batch, ForwardError};
 use crate::weights::Stored;
 
+pub(crate) use encoder::Encoder;
 pub(crate) use library::Lack;
 use memory::{Buffer, Cache, Matrix};
 use mixture::{Choices, Lists, Router, Table};
@@ -102,6 +104,15 @@ impl Cuda {
     /// # Errors
     /// [`Lack`] naming the first thing that is missing.
     pub(crate) fn open() -> Result<Self, Lack> {
+        Self::with(launch::load, true)
+    }
+
+    /// The first GPU with the kernels that `load` loads for an architecture and a driver, and with the library's products or
+    /// without.
+    fn with(
+        load: impl FnOnce(&Arc<CudaContext>, &str, i32) -> Result<HashMap<String, CudaFunction>, Lack>,
+        products: bool,
+    ) -> Result<Self, Lack> {
         if let Some(lack) = Self::lack() {
             return Err(lack);
         }
@@ -124,8 +135,8 @@ impl Cuda {
         let shared = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
         let driver = launch::driver_version();
         let architecture = format!("sm_{major}{minor}");
-        let kernels = launch::load(&context, &architecture, driver)?;
-        let products = Products::open(&stream);
+        let kernels = load(&context, &architecture, driver)?;
+        let products = if products { Products::open(&stream) } else { None };
         Ok(Self {
             stream,
             name,

@@ -66,8 +66,6 @@ pub(crate) struct HeadConfig {
 /// What the encoder says about one text.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Encoded {
-    /// Sentence embedding of Euclidean length 1.
-    pub embedding: Vec<f32>,
     /// What heads read: the first vector beside the mean.
     pub features: Vec<f32>,
 }
@@ -117,17 +115,19 @@ pub(crate) struct Workspace {
 }
 
 impl MoeEncoder {
-    /// Reads the model of a folder, to run in the precision asked for, with the bank's own intents where there are some. Heads
-    /// and routers, small beside the rest, always run in `f32`.
+    /// Reads the model of a folder, as tests do.
+    #[cfg(test)]
+    pub(crate) fn open(folder: &Folder, precision: Precision, own: Option<&IntentAdapter>) -> Result<Self, Error> {
+        let (config, tensors) = read(folder, own)?;
+        Self::of(config, &tensors, precision)
+    }
+
+    /// The model with what [`read`] read, to run in the precision asked for. Heads and routers, small beside the rest, always
+    /// run in `f32`.
     ///
     /// # Errors
-    /// When a file or tensor is missing or does not fit the configuration.
-    pub(crate) fn open(folder: &Folder, precision: Precision, own: Option<&IntentAdapter>) -> Result<Self, Error> {
-        let mut config: Config = folder.read_json("config.json")?;
-        let mut tensors = Tensors::open(folder)?;
-        if let Some(own) = own {
-            own.apply(&mut tensors, &mut config)?;
-        }
+    /// When a tensor is missing or does not fit the configuration.
+    pub(crate) fn of(config: Config, tensors: &Tensors, precision: Precision) -> Result<Self, Error> {
         let (width, eps) = (config.hidden_size, config.layer_norm_eps);
         let names = (0..config.num_hidden_layers).map(|layer| format!("layers.{layer}"));
         let layers = match precision {
@@ -135,11 +135,11 @@ impl MoeEncoder {
                 let experts = (config.num_experts, config.n_group, config.moe_intermediate_size);
                 let shape = (width, config.num_attention_heads, eps);
                 Layers::Int8(
-                    names.map(|name| FastLayer::open(&tensors, &name, shape, experts)).collect::<Result<_, _>>()?,
+                    names.map(|name| FastLayer::open(tensors, &name, shape, experts)).collect::<Result<_, _>>()?,
                 )
             }
             Precision::Float32 => {
-                Layers::Float32(names.map(|name| Layer::open(&tensors, &name, &config)).collect::<Result<_, _>>()?)
+                Layers::Float32(names.map(|name| Layer::open(tensors, &name, &config)).collect::<Result<_, _>>()?)
             }
         };
         let heads = config
@@ -157,7 +157,7 @@ impl MoeEncoder {
             words: tensors.get("words", &[config.vocab_size, width])?,
             positions: tensors.get("positions", &[config.max_position_embeddings, width])?,
             segment: tensors.get("types", &[width])?,
-            norm: LayerNorm::open(&tensors, "norm", width, eps)?,
+            norm: LayerNorm::open(tensors, "norm", width, eps)?,
             layers,
             heads,
             config,
@@ -259,7 +259,20 @@ impl Layer {
     }
 }
 
-/// The embedding, and what heads read, from the last vectors of one text.
+/// Configuration and tensors of a folder, with the bank's own intents where there are some.
+///
+/// # Errors
+/// When a file is missing or the intents do not fit the model.
+pub(crate) fn read(folder: &Folder, own: Option<&IntentAdapter>) -> Result<(Config, Tensors), Error> {
+    let mut config: Config = folder.read_json("config.json")?;
+    let mut tensors = Tensors::open(folder)?;
+    if let Some(own) = own {
+        own.apply(&mut tensors, &mut config)?;
+    }
+    Ok((config, tensors))
+}
+
+/// What heads read, from the last vectors of one text.
 fn read_out(text: &[f32], width: usize) -> Encoded {
     let mut mean = vec![0.0; width];
     for row in text.chunks_exact(width) {
@@ -271,9 +284,17 @@ fn read_out(text: &[f32], width: usize) -> Encoded {
     let mut features = Vec::with_capacity(2 * width);
     features.extend_from_slice(&text[..width]);
     features.extend_from_slice(&mean);
-    let norm = cpu::dot(&mean, &mean).sqrt().max(1e-12);
-    mean.iter_mut().for_each(|m| *m /= norm);
-    Encoded { embedding: mean, features }
+    Encoded { features }
+}
+
+impl Encoded {
+    /// Sentence embedding of Euclidean length 1: the mean.
+    #[must_use]
+    pub(crate) fn embedding(&self) -> Vec<f32> {
+        let mean = &self.features[self.features.len() / 2..];
+        let norm = cpu::dot(mean, mean).sqrt().max(1e-12);
+        mean.iter().map(|m| m / norm).collect()
+    }
 }
 
 impl Workspace {
@@ -320,14 +341,14 @@ mod tests {
         assert!(workspace.load.iter().all(|layer| layer.iter().sum::<u64>() == 4 * total as u64));
         for ((recorded, ids), answer) in recorded.iter().zip(&ids).zip(&answers) {
             assert_eq!(ids, &recorded.ids, "{}", recorded.text);
-            assert!(furthest(&answer.embedding, &recorded.embedding) < 1e-4, "{}", recorded.text);
+            assert!(furthest(&answer.embedding(), &recorded.embedding) < 1e-4, "{}", recorded.text);
             for (head, name) in model.heads().enumerate() {
                 let logits = model.logits(head, answer);
                 assert!(furthest(&logits, &recorded.logits[name]) < 1e-4, "{name}: {}", recorded.text);
             }
             let alone = model.forward(&[ids], &mut workspace, &mut Crew::of(&mut pool)).unwrap();
             assert!(
-                furthest(&alone[0].embedding, &answer.embedding) < 1e-5,
+                furthest(&alone[0].embedding(), &answer.embedding()) < 1e-5,
                 "company changes nothing: {}",
                 recorded.text
             );
@@ -344,7 +365,7 @@ mod tests {
         let ids: Vec<&[u32]> = recorded.iter().map(|r| r.ids.as_slice()).collect();
         let answers = model.forward(&ids, &mut Workspace::default(), &mut Crew::alone()).unwrap();
         for (recorded, answer) in recorded.iter().zip(&answers) {
-            let cosine: f32 = recorded.embedding.iter().zip(&answer.embedding).map(|(a, b)| a * b).sum();
+            let cosine: f32 = recorded.embedding.iter().zip(&answer.embedding()).map(|(a, b)| a * b).sum();
             assert!(cosine > 0.995, "{}: {cosine}", recorded.text);
             for (head, name) in model.heads().enumerate() {
                 let logits = model.logits(head, answer);

@@ -11,10 +11,12 @@ use std::thread;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::backend::cpu::{Crew, Pool};
+use crate::backend::cuda;
+use crate::models::causal::ForwardError;
 use crate::models::moe_encoder::{Encoded, MoeEncoder, Workspace};
 use crate::understanding::Error;
 
-/// Tokens in one batch. Larger batches gain nothing on a CPU and make the next text wait longer.
+/// Tokens in one batch of the processor. Larger batches gain nothing on a CPU and make the next text wait longer.
 const TOKEN_BUDGET: usize = 2048;
 
 struct Request {
@@ -62,17 +64,23 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread. `threads` is how many parts a batch is computed in at once.
+    /// Starts the thread. `threads` is how many parts a batch is computed in at once; a GPU takes what waits as a whole, and
+    /// the processor goes on where it fails.
     ///
     /// # Errors
     /// When the operating system gives no thread.
-    pub(crate) fn start(model: Arc<MoeEncoder>, capacity: usize, threads: usize) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        model: Arc<MoeEncoder>,
+        gpu: Option<cuda::Encoder>,
+        capacity: usize,
+        threads: usize,
+    ) -> std::io::Result<Self> {
         let (queue, requests) = mpsc::channel(capacity.max(1));
         let counters = Arc::new(Counters::default());
         let shared = Arc::clone(&counters);
         thread::Builder::new()
             .name("encoder".into())
-            .spawn(move || serve(&model, requests, &shared, threads.max(1)))?;
+            .spawn(move || serve((&model, gpu), requests, &shared, threads.max(1)))?;
         Ok(Self { queue, counters })
     }
 
@@ -111,17 +119,23 @@ impl Worker {
     }
 }
 
-fn serve(model: &MoeEncoder, mut requests: mpsc::Receiver<Request>, counters: &Counters, threads: usize) {
+fn serve(
+    (model, mut gpu): (&MoeEncoder, Option<cuda::Encoder>),
+    mut requests: mpsc::Receiver<Request>,
+    counters: &Counters,
+    threads: usize,
+) {
     let workspaces: Vec<Mutex<Workspace>> = (0..threads).map(|_| Mutex::default()).collect();
     let mut pool = Pool::new(threads);
     let mut held = None;
     while let Some(first) = held.take().or_else(|| requests.blocking_recv()) {
         let (mut batch, mut tokens) = (Vec::new(), 0);
+        let budget = if gpu.is_some() { cuda::Encoder::MOST } else { TOKEN_BUDGET };
         let mut next = Some(first);
         while let Some(request) = next.take() {
             if request.answer.is_closed() {
                 counters.abandoned.fetch_add(1, Relaxed);
-            } else if tokens > 0 && tokens + request.ids.len() > TOKEN_BUDGET {
+            } else if tokens > 0 && tokens + request.ids.len() > budget {
                 held = Some(request);
                 break;
             } else {
@@ -136,8 +150,46 @@ fn serve(model: &MoeEncoder, mut requests: mpsc::Receiver<Request>, counters: &C
         counters.batches.fetch_add(1, Relaxed);
         counters.texts.fetch_add(u64::try_from(batch.len()).unwrap_or(u64::MAX), Relaxed);
         counters.tokens.fetch_add(u64::try_from(tokens).unwrap_or(u64::MAX), Relaxed);
+        if let Some(encoder) = &mut gpu {
+            match answer_on(encoder, batch, counters) {
+                Ok(()) => continue,
+                Err((error, unanswered)) => {
+                    tracing::error!(%error, "the GPU failed: the processor reads texts from now on");
+                    (gpu, batch) = (None, unanswered);
+                }
+            }
+        }
         run(model, (batch, tokens), &workspaces, &mut pool, counters);
     }
+}
+
+/// Answers every caller of a batch from the GPU; where that fails, gives the batch back.
+fn answer_on(
+    encoder: &mut cuda::Encoder,
+    batch: Vec<Request>,
+    counters: &Counters,
+) -> Result<(), (ForwardError, Vec<Request>)> {
+    let (mut load, ids) = (Vec::new(), batch.iter().map(|request| request.ids.as_slice()).collect::<Vec<_>>());
+    let encoded = encoder.forward(&ids, &mut load);
+    counters.add_load(&mut load);
+    match encoded {
+        Ok(encoded) => send(batch, encoded),
+        Err(error @ ForwardError::Batch(_)) => refused(&error, batch.len()),
+        Err(error) => return Err((error, batch)),
+    }
+    Ok(())
+}
+
+fn send(batch: Vec<Request>, encoded: Vec<Encoded>) {
+    for (request, encoded) in batch.into_iter().zip(encoded) {
+        // A caller that went away meanwhile needs no answer.
+        let _ = request.answer.send(encoded);
+    }
+}
+
+/// Dropping the requests tells the callers; the tokenizer never makes such a batch.
+fn refused(error: &dyn std::error::Error, texts: usize) {
+    tracing::error!(%error, texts, "the encoder refused a batch");
 }
 
 /// Answers every caller of a batch. Several texts are split into parts of about the same number of tokens, one for each
@@ -188,14 +240,8 @@ fn answer(
     // Counted before anybody hears: who has an answer finds it in the figures.
     counters.add_load(&mut workspace.load);
     match encoded {
-        Ok(encoded) => {
-            for (request, encoded) in part.into_iter().zip(encoded) {
-                // A caller that went away meanwhile needs no answer.
-                let _ = request.answer.send(encoded);
-            }
-        }
-        // Dropping the requests tells the callers; the tokenizer never makes such a batch.
-        Err(error) => tracing::error!(%error, texts = part.len(), "the encoder refused a batch"),
+        Ok(encoded) => send(part, encoded),
+        Err(error) => refused(&error, part.len()),
     }
 }
 
@@ -226,13 +272,13 @@ mod tests {
         drop(answers.remove(3));
         let counters = Arc::clone(&worker.counters);
         drop(worker);
-        serve(&model, requests, &counters, 2);
+        serve((&model, None), requests, &counters, 2);
         // 10 texts of 200 tokens fit into 2,048.
         assert_eq!((counters.batches.load(Relaxed), counters.texts.load(Relaxed)), (2, 11));
         assert_eq!((counters.abandoned.load(Relaxed), counters.tokens.load(Relaxed)), (1, 2200));
         assert!(counters.load().iter().all(|layer| layer.iter().sum::<u64>() == 4 * 2200));
         for answer in &mut answers {
-            assert_eq!(answer.try_recv().unwrap().embedding.len(), 384);
+            assert_eq!(answer.try_recv().unwrap().embedding().len(), 384);
         }
     }
 }

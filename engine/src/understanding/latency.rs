@@ -1,10 +1,11 @@
 //! How fast texts are understood on this machine.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::Error;
+use super::{Error, Reader};
 use crate::Engine;
 
 /// Figures of [`bench_understand`].
@@ -12,8 +13,40 @@ use crate::Engine;
 pub struct LatencyReport {
     /// Processor threads the machine has.
     pub threads: usize,
+    /// The GPU that texts were read on; nothing where the processor read them.
+    pub gpu: Option<String>,
     /// One entry for each length of text and number of texts at once.
     pub figures: Vec<Latency>,
+    /// The same from tokens that were found before.
+    pub from_tokens: Vec<Latency>,
+    /// How many texts a GPU reads, one entry for each length of text, number of texts at once, and beginning. The processor's is
+    /// that of 32 texts at once.
+    pub throughput: Vec<Throughput>,
+}
+
+/// Throughput of one setting, everything from its beginning to the decisions of the heads that serve.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Throughput {
+    /// Tokens of each text.
+    pub tokens: usize,
+    /// Texts that wait or are read at a time.
+    pub waiting: usize,
+    /// What the figure begins with.
+    pub beginning: Beginning,
+    /// Texts measured.
+    pub texts: usize,
+    /// Texts answered in a second.
+    pub texts_per_second: f64,
+}
+
+/// What a figure of throughput begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Beginning {
+    /// Texts: tokens are found on all threads of the processor.
+    Texts,
+    /// Tokens that were found before.
+    Tokens,
 }
 
 /// Latency and throughput of one setting.
@@ -45,30 +78,97 @@ fn text(number: usize, tokens: usize) -> String {
     words.join(" ")
 }
 
-/// Measures texts of 16 and 64 tokens, one and 32 at once, each for about `seconds`.
+/// Measures texts of 16 and 64 tokens, one and 32 at once, each for about `seconds`; on a GPU also 1,024 and 4,096 at a time,
+/// as far as the queue takes them.
 ///
 /// # Errors
 /// When the engine does not answer.
 pub async fn bench_understand(engine: &Engine, seconds: f64) -> Result<LatencyReport, Error> {
-    let mut figures = Vec::new();
+    let (mut figures, mut from_tokens) = (Vec::new(), Vec::new());
+    let time = Duration::from_secs_f64(seconds);
     for tokens in [16usize, 64] {
         for batch in [1usize, 32] {
-            figures.push(measure(engine, tokens, batch, Duration::from_secs_f64(seconds)).await?);
+            figures.push(measure(engine, (tokens, batch), Beginning::Texts, time).await?);
+            from_tokens.push(measure(engine, (tokens, batch), Beginning::Tokens, time).await?);
         }
     }
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Ok(LatencyReport { threads, figures })
+    let (gpu, mut throughput) = (engine.reader().gpu().map(str::to_owned), Vec::new());
+    if gpu.is_some() {
+        for tokens in [16usize, 64] {
+            for waiting in [1024, 4096].map(|wanted| engine.reader().worker().queue_capacity().min(wanted)) {
+                for beginning in [Beginning::Texts, Beginning::Tokens] {
+                    throughput.push(throughput_of(engine, (tokens, waiting, threads), beginning, time).await?);
+                }
+            }
+        }
+    }
+    Ok(LatencyReport { threads, gpu, figures, from_tokens, throughput })
 }
 
-async fn measure(engine: &Engine, tokens: usize, batch: usize, time: Duration) -> Result<Latency, Error> {
-    let texts: Vec<String> = (0..batch).map(|number| text(number, tokens)).collect();
-    let round = async || {
-        let waiting: Vec<_> = texts.iter().map(|text| engine.reader().encode(text)).collect();
-        for answer in waiting {
-            std::hint::black_box(engine.reader().judge(&answer.await?));
-        }
-        Ok::<_, Error>(())
-    };
+/// Texts with their tokens.
+type Texts = Vec<(String, Vec<u32>)>;
+
+fn texts(reader: &Reader, numbers: Range<usize>, tokens: usize) -> Result<Texts, Error> {
+    let texts = numbers.map(|number| text(number, tokens));
+    texts.map(|text| reader.tokens(&text).map(|found| (text, found))).collect()
+}
+
+/// Asks for all texts at once and waits for the last answer.
+async fn ask(reader: &Reader, texts: &[(String, Vec<u32>)], beginning: Beginning) -> Result<(), Error> {
+    let queued = texts.iter().map(|(text, found)| {
+        let tokens = match beginning {
+            Beginning::Texts => reader.tokens(text)?,
+            Beginning::Tokens => found.clone(),
+        };
+        reader.worker().submit(tokens)
+    });
+    for answer in queued.collect::<Result<Vec<_>, Error>>()? {
+        std::hint::black_box(reader.judge(&answer.await.map_err(|_| Error::Stopped)?));
+    }
+    Ok(())
+}
+
+/// Several tasks each keep their share of the texts on their way: while one waits, others find tokens.
+async fn throughput_of(
+    engine: &Engine,
+    (tokens, waiting, threads): (usize, usize, usize),
+    beginning: Beginning,
+    time: Duration,
+) -> Result<Throughput, Error> {
+    let share = waiting.div_ceil(2 * threads).max(1);
+    let tasks: Vec<_> = (0..waiting / share)
+        .map(|task| {
+            let engine = engine.clone();
+            tokio::spawn(async move {
+                let texts = texts(engine.reader(), task * share..(task + 1) * share, tokens)?;
+                let (start, mut answered) = (Instant::now(), 0);
+                while answered == 0 || start.elapsed() < time {
+                    ask(engine.reader(), &texts, beginning).await?;
+                    answered += texts.len();
+                }
+                Ok::<_, Error>((answered, start.elapsed()))
+            })
+        })
+        .collect();
+    let (mut texts, mut longest) = (0, Duration::ZERO);
+    for task in tasks {
+        let (answered, elapsed) = task.await.map_err(|_| Error::Stopped)??;
+        (texts, longest) = (texts + answered, longest.max(elapsed));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "counts are small")]
+    let texts_per_second = texts as f64 / longest.as_secs_f64();
+    Ok(Throughput { tokens, waiting, beginning, texts, texts_per_second })
+}
+
+async fn measure(
+    engine: &Engine,
+    (tokens, batch): (usize, usize),
+    beginning: Beginning,
+    time: Duration,
+) -> Result<Latency, Error> {
+    let texts = texts(engine.reader(), 0..batch, tokens)?;
+    let round = || ask(engine.reader(), &texts, beginning);
     for _ in 0..3 {
         round().await?;
     }

@@ -9,7 +9,7 @@ mod reader;
 
 pub use entities::find_entities;
 pub use entity_scores::{Annotated, EntityReport, EntityScore, Expected, evaluate_entities};
-pub use latency::{Latency, LatencyReport, bench_understand};
+pub use latency::{Beginning, Latency, LatencyReport, Throughput, bench_understand};
 pub(crate) use reader::Reader;
 
 use serde::{Deserialize, Serialize};

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use super::intent::{Decision, Head};
 use super::{Error, Sentiment, Understanding, find_entities};
 use crate::EngineError;
+use crate::backend::cuda;
 use crate::layers::Precision;
+use crate::models::Device;
 use crate::models::intents::{IntentAdapter, OWN};
-use crate::models::moe_encoder::{Encoded, MoeEncoder};
+use crate::models::moe_encoder::{self, Encoded, MoeEncoder};
 use crate::runtime::Worker;
 use crate::tokens::Tokens;
 use crate::weights::Folder;
@@ -30,18 +32,20 @@ pub(crate) struct Reader {
     desk: usize,
     sentiment: usize,
     own: Option<usize>,
+    gpu: Option<String>,
 }
 
 impl Reader {
     /// Loads the encoder, with the bank's own intents of the folder `own`, and starts its worker.
     ///
     /// # Errors
-    /// When a file is missing or inconsistent, a head that the desk needs is missing, or no thread starts.
+    /// When a file is missing or inconsistent, a head that the desk needs is missing, a GPU was asked for and can not be used,
+    /// or no thread starts.
     pub(crate) fn load(
         folder: &Folder,
         own: Option<&Path>,
         (capacity, threads): (usize, usize),
-        precision: Precision,
+        (device, precision): (Device, Precision),
     ) -> Result<Self, EngineError> {
         let failed = |reason: String| EngineError::Model { model: "encoder".to_owned(), reason };
         let adapter = own.map(IntentAdapter::read).transpose();
@@ -49,7 +53,22 @@ impl Reader {
             let model = own.map_or_else(String::new, |own| own.display().to_string());
             EngineError::Model { model, reason: e.to_string() }
         })?;
-        let model = MoeEncoder::open(folder, precision, adapter.as_ref()).map_err(|e| failed(e.to_string()))?;
+        let (config, tensors) = moe_encoder::read(folder, adapter.as_ref()).map_err(|e| failed(e.to_string()))?;
+        let gpu = match device {
+            Device::Cpu => None,
+            Device::Auto | Device::Cuda => match cuda::Encoder::open(&config, &tensors) {
+                Ok(gpu) => {
+                    tracing::info!(gpu = gpu.name(), "the GPU reads texts");
+                    Some(gpu)
+                }
+                Err(why) if device == Device::Cuda => return Err(failed(format!("the GPU can not be used: {why}"))),
+                Err(why) => {
+                    tracing::info!(%why, "the processor reads texts");
+                    None
+                }
+            },
+        };
+        let model = MoeEncoder::of(config, &tensors, precision).map_err(|e| failed(e.to_string()))?;
         let config = model.config();
         let tokens = Tokens::open(folder, config.max_tokens).map_err(|e| failed(e.to_string()))?;
         let heads: Vec<(String, Head)> =
@@ -66,8 +85,14 @@ impl Reader {
         let own = place(OWN).ok();
         let version = config.version.clone();
         let model = Arc::new(model);
-        let worker = Worker::start(Arc::clone(&model), capacity, threads)?;
-        Ok(Self { model, worker, tokens, version, heads, desk, sentiment, own })
+        let name = gpu.as_ref().map(|gpu| gpu.name().to_owned());
+        let worker = Worker::start(Arc::clone(&model), gpu, capacity, threads)?;
+        Ok(Self { model, worker, tokens, version, heads, desk, sentiment, own, gpu: name })
+    }
+
+    /// The GPU that texts are read on, where it is not the processor.
+    pub(crate) fn gpu(&self) -> Option<&str> {
+        self.gpu.as_deref()
     }
 
     pub(crate) fn worker(&self) -> &Worker {
@@ -91,9 +116,14 @@ impl Reader {
 
     /// Queues a text at once; the future waits for the answer.
     pub(crate) fn encode(&self, text: &str) -> impl Future<Output = Result<Encoded, Error>> + Send + use<> {
-        // The tokenizer refuses no text; if it did, the caller would be told that the engine does not answer.
-        let queued = self.tokens.encode(text).map_err(|_| Error::Stopped).and_then(|ids| self.worker.submit(ids));
+        let queued = self.tokens(text).and_then(|ids| self.worker.submit(ids));
         async move { queued?.await.map_err(|_| Error::Stopped) }
+    }
+
+    /// The tokens of a text.
+    pub(crate) fn tokens(&self, text: &str) -> Result<Vec<u32>, Error> {
+        // The tokenizer refuses no text; if it did, the caller would be told that the engine does not answer.
+        self.tokens.encode(text).map_err(|_| Error::Stopped)
     }
 
     pub(crate) fn count_tokens(&self, text: &str) -> usize {
@@ -101,7 +131,7 @@ impl Reader {
     }
 
     pub(crate) async fn embed(&self, text: &str) -> Result<Vec<f32>, Error> {
-        self.encode(text).await.map(|encoded| encoded.embedding)
+        self.encode(text).await.map(|encoded| encoded.embedding())
     }
 
     pub(crate) async fn understand(&self, text: &str) -> Result<Understanding, Error> {
@@ -132,7 +162,7 @@ impl Reader {
             }
             understanding.alternatives = named.take(ALTERNATIVES).collect();
         }
-        understanding.embedding = encoded.embedding;
+        understanding.embedding = encoded.embedding();
         Ok(understanding)
     }
 

@@ -45,6 +45,9 @@ pub(crate) enum Lack {
 /// What every kernel begins with.
 const NUMBERS: &str = include_str!("../../../../kernels/numbers.cu");
 
+/// The file of the encoder's kernels.
+pub(super) const ENCODER: (&str, &str) = ("encoder", include_str!("../../../../kernels/encoder.cu"));
+
 /// The files of kernels that are compiled once for each GPU.
 pub(super) const FILES: [(&str, &str); 5] = [
     ("norm", include_str!("../../../../kernels/norm.cu")),
@@ -179,7 +182,7 @@ mod tests {
         let wide = compile(WIDE.0, &source(WIDE.0, WIDE.1), &[], "sm_90a").unwrap();
         assert_eq!(wide.get(..4), Some(b"\x7fELF".as_slice()));
         for architecture in ["sm_80", "sm_90"] {
-            for (name, text) in FILES {
+            for (name, text) in FILES.into_iter().chain([ENCODER]) {
                 let image = compile(name, &source(name, text), &[], architecture).unwrap();
                 assert_eq!(image.get(..4), Some(b"\x7fELF".as_slice()), "{name} for {architecture}");
             }

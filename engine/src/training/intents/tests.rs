@@ -102,7 +102,7 @@ fn the_training_form_is_the_serving_encoder_with_and_without_an_adapter() {
             let mut mean = features.mean.get(text).unwrap().to_vec1::<f32>().unwrap();
             let length = crate::backend::cpu::dot(&mean, &mean).sqrt();
             mean.iter_mut().for_each(|m| *m /= length);
-            assert!(furthest(&mean, &served.embedding) < 1e-4, "{}", TEXTS[text]);
+            assert!(furthest(&mean, &served.embedding()) < 1e-4, "{}", TEXTS[text]);
             for (head, name) in serving.heads().enumerate() {
                 let expected = serving.logits(head, served);
                 if name == OWN {
@@ -114,7 +114,7 @@ fn the_training_form_is_the_serving_encoder_with_and_without_an_adapter() {
                 assert!(furthest(&found, &expected) < 1e-4, "{name}: {}", TEXTS[text]);
             }
         }
-        plain.push(served[1].embedding.clone());
+        plain.push(served[1].embedding());
     }
     assert!(furthest(&plain[0], &plain[1]) > 1e-2, "the adapter says something");
 
