@@ -394,7 +394,7 @@ class Corpus:
             text, words, rng = row["text"], row["text"].split(), random.Random(row["text"])
             heads = [h for h in ("clinc150", "banking77", "hwu64") if h in row["labels"]]
             if row["source"] == "sentence_polarity" and len(words) >= 8:
-                for _ in range(4):                    # parts of a review: mostly they keep its opinion, the teachers judge
+                for _ in range(8):                    # parts of a review: mostly they keep its opinion, the teachers judge
                     n = rng.randint(4, max(5, len(words) - 3)); at = rng.randrange(max(1, len(words) - n))
                     self.vary(" ".join(words[at:at + n]), "sentiment")
             elif row["source"] == "product_reviews" and len(words) >= 8:

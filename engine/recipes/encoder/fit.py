@@ -70,8 +70,9 @@ class Trainer:
             say(f"no graph: {type(error).__name__} {str(error)[:300]}", flush=True)
             self.graph = None; torch.cuda.synchronize()
 
-    def run(self, max_steps, deadline, say=print, watch=()):
-        """Trains until `max_steps` or the clock; `watch`: (progress, function) called once each. -> steps done"""
+    def run(self, max_steps, deadline, say=print, watch=(), often=None):
+        """Trains until `max_steps` or the clock; `watch`: (progress, function) called once each; `often` is called every 50
+        steps. -> steps done"""
         start, step, watch = time.time(), 0, list(watch)
         self.model.train(); self.rate(0.0)
         if self.wanted:
@@ -85,6 +86,8 @@ class Trainer:
                 with self.as_average():
                     call(at, step)
                 self.model.train()
+            if often and step % 50 == 0:
+                often()
             self.rate(min(progress, 1.0)); self.load()
             if self.graph is not None:
                 self.graph.replay()

@@ -101,7 +101,7 @@ def main():
         name = "embeddings.word_embeddings.weight"       # the same word pieces as BERT's, four places further
         theirs = np.where(used == CLS, 0, np.where(used == SEP, 2, used.astype(np.int64) + 4))
         w[name] = w[name][torch.from_numpy(theirs)]
-        save_model(os.path.join(a.out, "mpnet.npz"), config, w, 0.7, 0.7)
+        save_model(os.path.join(a.out, "mpnet.npz"), config, w, 0.25, 0.7)
     buffer = io.BytesIO(); np.savez(buffer, used=used, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays)
     with lzma.open(os.path.join(a.out, "rows.npz.xz"), "wb", preset=6) as f:
         f.write(buffer.getvalue())

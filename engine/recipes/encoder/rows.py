@@ -39,6 +39,13 @@ class Rows:
         self.lookup = to(lookup)               # MPNet came with the words that occur alone
         self.fold = np.random.default_rng(7).integers(0, 5, n)
 
+    def room(self, n):
+        """Space for n more rows without a label, which `Fresh` fills while the student learns."""
+        more = lambda t: torch.cat([t, torch.zeros(n, *t.shape[1:], dtype=t.dtype, device=t.device)])
+        self.grid, self.lengths, self.care = more(self.grid), more(self.lengths), more(self.care)
+        self.labels = torch.cat([self.labels, torch.full((n, self.labels.shape[1]), -1, dtype=self.labels.dtype, device=self.device)])
+        self.gold = np.concatenate([self.gold, np.full((n, self.gold.shape[1]), -1, self.gold.dtype)])
+
     def groups(self, rows, lookup=None):
         """[rows of each width] -> the model's groups."""
         out = []
@@ -73,7 +80,15 @@ class Sampler:
                 if quota[b]:
                     self.parts.append((pool, b, int(quota[b]), np.concatenate(waiting))); waiting = []
         self.sizes = [sum(n for _, b, n, _ in self.parts if b == w) for w in range(len(WIDTHS))]
+        self.fed = {}
         self.gold, self.base = rows.gold, np.cumsum([0] + [len(rows.meta["labels"][h]) for h in HEADS])
+
+    def feed(self, pool, members, bucket):
+        """New rows take the place of the pool's first ones; `bucket`: the width each of them needs."""
+        below = -1
+        for p, b, _, _ in self.parts:
+            if p == pool:
+                self.fed.setdefault(b, []).append(members[(bucket > below) & (bucket <= b)]); below = b
 
     def draw(self):
         """-> (row numbers ordered by width, a class for the contrastive term: same label, same number)"""
@@ -81,6 +96,8 @@ class Sampler:
         for pool, b, n, members in self.parts:
             queue = self.queues.setdefault((pool, b), [])
             while len(queue) < n:
+                if pool == "variation" and b in self.fed:
+                    members = np.concatenate(self.fed[b])
                 queue.extend(self.rng.permutation(members).tolist())
             taken = np.array(queue[-n:]); del queue[-n:]
             picked[b].append(taken)

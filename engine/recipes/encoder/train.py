@@ -10,17 +10,20 @@ import numpy as np, torch, torch.nn.functional as F
 from data import HEADS
 from export import export, shipped_copy
 from fit import Trainer
+from fresh import Fresh, supply
 from measure import auroc, calibrate, expert_load, predict, report, violation
 from model import Encoder, Experts, group_of, use_grouped_products
 from pack import load_model
 from rows import Rows, Sampler
 from teach import hard_loss, teach
 
-SHARE = {"clinc150": 128, "banking77": 112, "hwu64": 88, "desk": 112, "sentiment": 128, "variation": 176, "unlabelled": 144, "general": 24}
-WORKERS = [["mpnet-0", "mpnet-4"], ["mpnet-1", "mpnet-2"], ["minilm-2", "mpnet-3"]]
+SHARE = {"clinc150": 80, "banking77": 80, "hwu64": 60, "desk": 80, "sentiment": 88, "variation": 376, "unlabelled": 124, "general": 24}
+# A process each, dealt out among the GPUs in turn.
+WORKERS = [["mpnet-2"], ["mpnet-0"], ["mpnet-3"], ["mpnet-1"], ["mpnet-4"], ["minilm-0", "minilm-2"]]
+ROOM = 1_500_000              # new rows kept, 2.3 kB each
 HARD, HOLD = 0.3, 2.0         # weight of the labels beside the teachers', of the original embedding
 # The texts over which the load of the experts is even: the test sets in the proportions they have, drawn from training rows.
-MIXTURE = [("clinc150", "clinc150", 4400), ("banking77", "banking77", 2464), ("hwu64", "hwu64", 861), ("natcs", "desk", 685),
+MIXTURE = [("clinc150", "clinc150", 3600), ("oos", "clinc150", 800), ("banking77", "banking77", 2464), ("hwu64", "hwu64", 861), ("natcs", "desk", 685),
            ("sentence_polarity", "sentiment", 1429), ("pros_cons", "sentiment", 4296)]
 
 
@@ -73,6 +76,9 @@ def opinions(work, rows, widths, say):
     rest = (whole - count).clamp(min=1e-6)
     both = ((count > 0) & (rest > 1e-3)).float()
     soft = both * (0.5 * own / count.clamp(min=1e-6) + 0.5 * (total - own) / rest) + (1 - both) * total / whole
+    with open(os.path.join(work, "weights.part"), "w") as f:
+        json.dump(weight, f)
+    os.rename(os.path.join(work, "weights.part"), os.path.join(work, "weights"))
     return soft.half(), {"teachers": [specs[n] for n in names], "ensemble": judged(weight)[1], "weight_of_minilm": best,
                          "ensemble_of_mpnet_alone": judged(weights[0.0])[1] if 0.0 in weights else None}
 
@@ -83,7 +89,9 @@ def settle(model, rows, device, rounds, count, say):
     model.eval(); rng = np.random.default_rng(5); picked = []
     whole = sum(n for _, _, n in MIXTURE)
     for source, head, n in MIXTURE:
-        pool = np.flatnonzero((rows.source == source) & (rows.gold[:, HEADS.index(head)] >= 0))
+        gold = rows.gold[: len(rows.ids), HEADS.index(head)]
+        outside = gold == rows.meta["labels"][head].index("oos") if head == "clinc150" else np.zeros(len(gold), bool)
+        pool = np.flatnonzero(outside if source == "oos" else (rows.source == source) & (gold >= 0) & ~outside)
         if len(pool):
             picked.append(rng.choice(pool, min(len(pool), max(1, round(count * n / whole))), replace=False))
     picked = np.concatenate(picked); picked = picked[np.argsort(rows.length[picked], kind="stable")]
@@ -108,7 +116,7 @@ def main():
     a = argparse.ArgumentParser()
     a.add_argument("--pack", required=True); a.add_argument("--out", required=True)
     a.add_argument("--minutes", type=float, default=8.5); a.add_argument("--teachers-share", type=float, default=0.42)
-    a.add_argument("--lr", type=float, default=3e-4); a.add_argument("--version", default="encoder-2")
+    a.add_argument("--lr", type=float, default=3e-4); a.add_argument("--version", default="encoder-3")
     a.add_argument("--tiny", type=int, default=1, help="tries the recipe: batches so many times smaller, two steps a model")
     a.add_argument("--role", default="main"); a.add_argument("--names", default=""); a.add_argument("--work"); a.add_argument("--begun", type=float)
     a.add_argument("--eager", action="store_true")
@@ -118,6 +126,11 @@ def main():
     teachers_end, end = begun + a.teachers_share * a.minutes * 60, begun + a.minutes * 60
     if a.role == "teacher":
         return teach(a.names.split(","), a.pack, a.work, teachers_end, device, a.tiny)
+    if a.role == "fresh":
+        while not os.path.exists(os.path.join(a.work, "weights")):
+            time.sleep(0.5)
+        weights = json.load(open(os.path.join(a.work, "weights")))
+        return supply(a.pack, a.work, [n for n in weights if weights[n] > 0], weights, end - 45, device, a.tiny)
     if a.role == "student":
         return student(a, begun, teachers_end, end, device)
     os.makedirs(a.out, exist_ok=True)
@@ -125,14 +138,16 @@ def main():
     common = [sys.executable, os.path.abspath(__file__), "--pack", a.pack, "--out", a.out, "--minutes", str(a.minutes), "--work", work, "--begun", str(begun),
               "--teachers-share", str(a.teachers_share), "--lr", str(a.lr), "--version", a.version, "--tiny", str(a.tiny)]
     environment = os.environ | {"OMP_NUM_THREADS": "4" if device == "cuda" else "1"}
-    workers = WORKERS if device == "cuda" else [["minilm-2", "mpnet-4"]]
-    teachers = [subprocess.Popen(common + ["--role", "teacher", "--names", ",".join(names)], env=environment) for names in workers]
-    pupil = subprocess.Popen(common + ["--role", "student"], env=environment)
+    workers, gpus = WORKERS if device == "cuda" else [["minilm-2", "mpnet-4"]], max(1, torch.cuda.device_count())
+    on = lambda gpu: environment | {"CUDA_VISIBLE_DEVICES": str(gpu)}
+    teachers = [subprocess.Popen(common + ["--role", "teacher", "--names", ",".join(names)], env=on(i % gpus)) for i, names in enumerate(workers)]
+    teachers.append(subprocess.Popen(common + ["--role", "fresh"], env=on(gpus - 1)))
+    pupil = subprocess.Popen(common + ["--role", "student"], env=on(0))
     if pupil.wait() != 0 and end - time.time() > 90:
         print("the student failed: once more without a graph", flush=True)
-        for t in teachers:
+        for t in teachers[:-1]:
             t.wait()
-        subprocess.run(common + ["--role", "student", "--eager"], env=environment, check=True)
+        subprocess.run(common + ["--role", "student", "--eager"], env=on(0), check=True)
     for t in teachers:
         t.terminate(); t.wait()
     shutil.rmtree(work, ignore_errors=True)
@@ -149,6 +164,8 @@ def student(a, begun, teachers_end, end, device):
     config, minilm = load_model(os.path.join(a.pack, "minilm.npz"))
     dense = Encoder(config, minilm, {"none": 1}, experts=False).to(device)
     target = predict(dense, rows.ids, device)[1].half().to(device); del dense
+    room = ROOM if device == "cuda" else 2_000
+    rows.room(room); target = torch.cat([target, target.new_zeros(room, target.shape[1])])
     if device == "cuda":
         use_grouped_products(say)
     sampler = Sampler(rows, {k: max(1, v // a.tiny) for k, v in SHARE.items()}, 1)
@@ -175,7 +192,7 @@ def student(a, begun, teachers_end, end, device):
         pace = {}
         for form in ([True, False] if Experts.by_group else [False]):
             Experts.by_group = form
-            soft = torch.full((len(rows.ids), sum(widths)), 1e-2, device=device, dtype=torch.float16)
+            soft = torch.full((len(rows.grid), sum(widths)), 1e-2, device=device, dtype=torch.float16)
             torch.manual_seed(1); model = fresh(); trial = Trainer(model, rows, sampler, loss_of, 1e-6, 1e-6)
             trial.model.train(); trial.capture(say)
             if trial.graph is not None:
@@ -190,6 +207,9 @@ def student(a, begun, teachers_end, end, device):
     while not done() and time.time() < (teachers_end + 15 if not tiny else begun + 3000):
         time.sleep(0.5)
     soft, history = opinions(a.work, rows, widths, say)
+    if soft is not None:
+        soft = torch.cat([soft, soft.new_zeros(room, soft.shape[1])])
+    fresh_rows = Fresh(rows, sampler, soft, target, a.work, len(rows.ids))
     say(f"teachers read after {time.time() - begun:.0f}s", flush=True)
     torch.manual_seed(1); model = fresh()
     trainer = Trainer(model, rows, sampler, loss_of, a.lr, 5 * a.lr, graph=not a.eager)
@@ -203,7 +223,7 @@ def student(a, begun, teachers_end, end, device):
         say("along the way", json.dumps(history["along_the_way"][-1]), flush=True)
 
     reserve = 42 if not tiny else 0
-    steps = trainer.run(2 if tiny else 40_000, 1e10 if tiny else end - reserve, say, [(0.4, look), (0.75, look)])
+    steps = trainer.run(2 if tiny else 40_000, 1e10 if tiny else end - reserve, say, [(0.4, look), (0.75, look)], fresh_rows.take)
     say(f"trained after {time.time() - begun:.0f}s", flush=True)
     torch.save(model.state_dict(), os.path.join(a.work, "student.pt"))
     guarded = lambda name, f: history.__setitem__(name, f())
@@ -216,7 +236,7 @@ def student(a, begun, teachers_end, end, device):
     say(f"exported after {time.time() - begun:.0f}s", flush=True)
 
     def write():
-        history["settings"] = {"steps": steps, "rows_a_step": sum(sampler.sizes), "by_group": Experts.by_group, "lr": a.lr, "minutes": a.minutes,
+        history["settings"] = {"steps": steps, "rows_a_step": sum(sampler.sizes), "new_rows": fresh_rows.taken, "by_group": Experts.by_group, "lr": a.lr, "minutes": a.minutes,
                                "graph": trainer.graph is not None, "seconds": round(time.time() - begun), "device": torch.cuda.get_device_name() if device == "cuda" else "cpu"}
         with open(os.path.join(a.out, "measured.json"), "w") as f:
             json.dump(history, f, indent=1)
