@@ -299,6 +299,7 @@ fn understood(text: &str, intent: Option<&str>, mood: f32) -> Understanding {
     let intent = intent.unwrap_or("other");
     Understanding {
         text: text.to_owned(),
+        read_as: None,
         intent: intent.to_owned(),
         confidence: if intent == "other" { 0.0 } else { 0.95 },
         in_scope: intent != "other",

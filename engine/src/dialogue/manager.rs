@@ -214,6 +214,7 @@ impl Manager {
 fn nothing_said() -> Understanding {
     Understanding {
         text: String::new(),
+        read_as: None,
         intent: String::new(),
         confidence: 0.0,
         in_scope: false,

@@ -24,6 +24,7 @@ impl Scripted {
 pub(super) fn understood(text: &str, intent: &str, confidence: f32) -> Understanding {
     Understanding {
         text: text.to_owned(),
+        read_as: crate::understanding::chinese::in_english(text),
         intent: intent.to_owned(),
         confidence,
         in_scope: intent != "other",
@@ -120,6 +121,23 @@ async fn real_and_simulated_customers_reach_their_outcome_with_the_shipped_encod
     assert_eq!((found.wrong_actions, found.disclosures), (0, 0), "{:#?}", found.failures);
     assert!(found.outcomes >= 0.93, "{}: {:#?}", found.outcomes, found.failures);
     assert!(found.joint_slot_accuracy >= 0.93, "{}: {:#?}", found.joint_slot_accuracy, found.failures);
+}
+
+#[tokio::test]
+async fn requests_in_chinese_are_understood_through_english_words() {
+    let engine = crate::Engine::load(&crate::Options::default()).unwrap();
+    let knowledge = embedded_articles(&engine).await;
+    let files = [
+        (290, include_str!("../../../tests/dialogue/chinese.jsonl")),
+        (180, include_str!("../../../tests/dialogue/chinese_unseen.jsonl")),
+    ];
+    for (count, file) in files {
+        let scenarios = read_scenarios(file).unwrap();
+        let report = evaluate(&engine.dialogue(), &engine, &knowledge, &scenarios, today()).await.unwrap();
+        assert_eq!((report.wrong_actions, report.disclosures), (0, 0), "{:#?}", report.failures);
+        assert!(report.turn_accuracy >= 0.73, "{}: {:#?}", report.turn_accuracy, report.failures);
+        assert_eq!(report.scenarios, count);
+    }
 }
 
 #[tokio::test]

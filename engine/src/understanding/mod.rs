@@ -1,5 +1,6 @@
 //! What a customer's message means: intent, sentiment, entities and an embedding for retrieval.
 
+pub(crate) mod chinese;
 mod entities;
 mod entity_scores;
 pub mod evaluate;
@@ -30,6 +31,9 @@ pub enum Error {
 pub struct Understanding {
     /// The text as it came.
     pub text: String,
+    /// The English words that a Chinese text was read as; nothing for a text in English.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_as: Option<String>,
     /// Most likely intent of the desk (`block_card`, `balance`, …; `other` when out of scope).
     pub intent: String,
     /// Calibrated probability of that intent, 0 to 1.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::intent::{Decision, Head};
-use super::{Error, Sentiment, Understanding, find_entities};
+use super::{Error, Sentiment, Understanding, chinese, find_entities};
 use crate::EngineError;
 use crate::backend::cuda;
 use crate::layers::Precision;
@@ -131,14 +131,17 @@ impl Reader {
     }
 
     pub(crate) async fn embed(&self, text: &str) -> Result<Vec<f32>, Error> {
-        self.encode(text).await.map(|encoded| encoded.embedding())
+        let read_as = chinese::in_english(text);
+        self.encode(read_as.as_deref().unwrap_or(text)).await.map(|encoded| encoded.embedding())
     }
 
     pub(crate) async fn understand(&self, text: &str) -> Result<Understanding, Error> {
-        let encoded = self.encode(text).await?;
+        let read_as = chinese::in_english(text);
+        let encoded = self.encode(read_as.as_deref().unwrap_or(text)).await?;
         let (sentiment, sentiment_score) = self.sentiment(&encoded);
         let mut understanding = Understanding {
             text: text.to_owned(),
+            read_as,
             intent: String::new(),
             confidence: 0.0,
             in_scope: false,

@@ -65,6 +65,8 @@ pub(super) struct Item {
 #[derive(Debug, Clone)]
 pub(super) struct Understood {
     pub(super) intent: String,
+    /// The English words that a message in Chinese was read as.
+    pub(super) read_as: Option<String>,
     pub(super) confidence: String,
     /// The mood's name, for the class.
     pub(super) sentiment: &'static str,
@@ -157,6 +159,7 @@ fn item(
         day: None,
         understood: understanding.map(|said| Understood {
             intent: intent_label(&said.intent),
+            read_as: said.read_as.filter(|words| !words.is_empty()),
             confidence: confidence_label(said.confidence),
             sentiment: said.sentiment.as_str(),
             mood: mood::word(said.sentiment.as_str()),

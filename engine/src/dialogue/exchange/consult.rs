@@ -18,7 +18,7 @@ const VERY_NEAR: f32 = 0.55;
 /// Similarity from which a passage answers with a single word in common.
 const SURELY: f32 = 0.7;
 /// Rank from which a passage comes before the flow of the same matter.
-const WELL: f32 = 0.7;
+pub(super) const WELL: f32 = 0.7;
 /// What sharing all of the question's words is worth beside the similarity, where several passages would do.
 const IN_WORDS: f32 = 0.15;
 /// Passages looked at.
@@ -43,11 +43,7 @@ impl Exchange<'_> {
             None if whole => self.input.understanding.embedding.as_slice(),
             None => &[],
         };
-        let found = self.knowledge.search(question, embedding, LOOKED_AT).await?;
-        let ranked = found.into_iter().filter_map(|passage| Some((rank(question, &passage)?, passage)));
-        let Some((_, passage)) = ranked.filter(|(rank, _)| *rank >= least).max_by(|a, b| a.0.total_cmp(&b.0)) else {
-            return Ok(false);
-        };
+        let Some(passage) = self.find_passage(question, embedding, least).await? else { return Ok(false) };
         // What the question is about may be done here as well.
         let understanding = part.unwrap_or(self.input.understanding);
         let offered = self
@@ -72,6 +68,19 @@ impl Exchange<'_> {
             choices: offered.into_iter().collect(),
         });
         Ok(true)
+    }
+
+    /// The passage that answers a question best, with at least this rank.
+    pub(super) async fn find_passage(
+        &self,
+        question: &str,
+        embedding: &[f32],
+        least: f32,
+    ) -> Result<Option<Passage>, BankError> {
+        let found = self.knowledge.search(question, embedding, LOOKED_AT).await?;
+        let ranked = found.into_iter().filter_map(|passage| Some((rank(question, &passage)?, passage)));
+        let best = ranked.filter(|(rank, _)| *rank >= least).max_by(|a, b| a.0.total_cmp(&b.0));
+        Ok(best.map(|(_, passage)| passage))
     }
 
     /// Says honestly that there is no answer, and offers a person.

@@ -1,6 +1,7 @@
 //! One exchange: a message comes in, the state changes, actions go out.
 
 mod advance;
+mod chinese;
 mod consult;
 mod ground;
 mod open;
@@ -9,13 +10,11 @@ mod records;
 mod repair;
 mod within;
 
-use super::action::{Action, Choice, Citation, HandOffReason, SummaryCard};
+use super::action::{Action, Choice, HandOffReason, SummaryCard};
 use super::answer::Found;
 use super::bank::{Bank, BankError, CustomerId, Refusal};
 use super::flow::{Flow, Slot, Values};
 use super::knowledge::Knowledge;
-use super::language::About;
-use super::lexicon;
 use super::manager::{Input, Manager, Turn};
 use super::state::{Asked, Heard, Language, PastTurn, Request, Run, State, Value};
 use super::summary::{Line, Note, excerpt};
@@ -70,8 +69,8 @@ impl<'m> Exchange<'m> {
             let chinese = self.state.language == Language::Chinese;
             let words = if chinese { &self.manager.chinese.waiting } else { &self.manager.words.waiting };
             self.say(words.clone());
-        } else if self.input.choice.is_none() && lexicon::is_chinese(self.input.text) {
-            self.answer_in_chinese();
+        } else if let (None, Some(english)) = (self.input.choice, &self.input.understanding.read_as) {
+            self.answer_in_chinese(english).await?;
         } else {
             match self.input.choice {
                 Some(choice) => self.press(choice).await?,
@@ -283,42 +282,6 @@ impl<'m> Exchange<'m> {
 
     fn note_open(&mut self, text: String) {
         self.notes.push(Note::Open(Line { text, seq: self.input.seq, about: String::new() }));
-    }
-
-    /// A message in Chinese: what it is about is said in Chinese, with a short answer; a person or the flow in English is
-    /// offered.
-    fn answer_in_chinese(&mut self) {
-        self.state.language = Language::Chinese;
-        let manager = self.manager;
-        let words = &manager.chinese;
-        let person = Choice::new(words.person.clone(), "human");
-        let text = match words.about(self.input.text) {
-            About::Person => {
-                self.hand_off(HandOffReason::Asked, words.handed.clone());
-                return;
-            }
-            About::Flow(flow) => {
-                let text = put(&put(&words.understood, "wish", &flow.wish), "answer", &flow.answer);
-                let start =
-                    Choice::new(put(&words.continue_english, "title", &flow.title), format!("start:{}", flow.name));
-                self.note_open(format!("Asked in {}: {}", words.name, flow.title));
-                self.say_with(format!("{}{text}{}", words.intro, words.limits), vec![person, start]);
-                return;
-            }
-            About::Article(article) => {
-                let citation = Citation {
-                    article_slug: article.slug.clone(),
-                    title: article.title.clone(),
-                    passage: article.answer.clone(),
-                };
-                let text = format!("{}{}", words.intro, article.answer);
-                self.actions.push(Action::Say { text, citations: vec![citation], choices: vec![person] });
-                return;
-            }
-            About::Unknown => format!("{}{}", words.intro, words.unknown),
-        };
-        self.note_open(format!("Asked in {}: “{}”", words.name, excerpt(self.input.text)));
-        self.say_with(text, vec![person]);
     }
 
     /// The words for a refusal of the bank, and whether a person takes over.
