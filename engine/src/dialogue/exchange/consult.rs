@@ -20,7 +20,7 @@ const SURELY: f32 = 0.7;
 /// Rank from which a passage comes before the flow of the same matter.
 pub(super) const WELL: f32 = 0.7;
 /// What sharing all of the question's words is worth beside the similarity, where several passages would do.
-const IN_WORDS: f32 = 0.15;
+const IN_WORDS: f32 = 0.3;
 /// Passages looked at.
 const LOOKED_AT: usize = 5;
 
