@@ -174,7 +174,7 @@ mod tests {
         let settings = Settings::default();
         let typed = Typed { review: Some("12,5".to_owned()), missed: Some("all".to_owned()), ..Typed::default() };
         let form = typed.form(&settings);
-        assert_eq!((form.review.as_str(), form.recognised.as_str(), form.reviews.as_str()), ("12,5", "90", "40"));
+        assert_eq!((form.review.as_str(), form.recognised.as_str(), form.reviews.as_str()), ("12,5", "90", "10"));
         assert_eq!(typed.rest(), "&review=12.5");
         let faults = form.read().unwrap_err();
         assert_eq!(faults.iter().map(|fault| fault.field.as_str()).collect::<Vec<_>>(), ["missed"]);
