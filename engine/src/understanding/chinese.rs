@@ -44,7 +44,8 @@ const QUESTIONS: &[&str] = &[
 ];
 
 /// Whether the text is mostly Chinese.
-pub(crate) fn is_chinese(text: &str) -> bool {
+#[must_use]
+pub fn is_chinese(text: &str) -> bool {
     let han = text.chars().filter(|c| ('\u{4e00}'..='\u{9fff}').contains(c)).count();
     let letters = text.chars().filter(|c| c.is_alphabetic()).count();
     han >= 2 && han * 2 >= letters

@@ -8,6 +8,7 @@ mod intent;
 mod latency;
 mod reader;
 
+pub use chinese::is_chinese;
 pub use entities::find_entities;
 pub use entity_scores::{Annotated, EntityReport, EntityScore, Expected, evaluate_entities};
 pub use latency::{Beginning, Latency, LatencyReport, Throughput, bench_understand};

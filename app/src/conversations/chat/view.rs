@@ -2,6 +2,7 @@
 
 use askama::Template;
 use candor_engine::dialogue::{Action, Choice, Citation, Receipt, SummaryCard};
+use candor_engine::understanding::is_chinese;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -90,6 +91,11 @@ impl MessageView {
 
     fn event(&self) -> bool {
         self.author == Author::Event
+    }
+
+    /// Whether the words are Chinese, which readers that speak must be told.
+    fn chinese(&self) -> bool {
+        is_chinese(&self.text)
     }
 
     fn moment(&self) -> Moment {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use candor_engine::Understanding;
 use candor_engine::dialogue::{Action, Citation};
+use candor_engine::understanding::is_chinese;
 use chrono::{DateTime, Utc};
 use serde::Deserialize as _;
 use sqlx::PgPool;
@@ -48,6 +49,8 @@ pub(super) struct Item {
     /// The author's name.
     pub(super) who: String,
     pub(super) text: String,
+    /// Whether the words are Chinese.
+    pub(super) chinese: bool,
     pub(super) at: Stamp,
     /// The day, where it differs from the message before.
     pub(super) day: Option<String>,
@@ -154,6 +157,7 @@ fn item(
             Author::Assistant => "AI assistant".to_owned(),
             Author::Agent | Author::Note | Author::Event => message.person_name.unwrap_or_default(),
         },
+        chinese: is_chinese(&message.text),
         text: message.text,
         at: Stamp::new(message.created_at, now),
         day: None,
