@@ -4,6 +4,7 @@
 //! models. [`server`] is the only module that knows every slice.
 
 pub mod accounts;
+pub mod app;
 pub mod applications;
 pub mod audit;
 pub mod bank;

@@ -11,8 +11,8 @@ after(async () => {
   await program?.stop();
 });
 
-const who = ["C-10023", "12 April 1988", "10115"];
-const wrongBirthday = ["C-10023", "21 April 1988", "sorry, I meant 12 April 1988", "10115"];
+const who = ["C-10023", "14 March 1988", "10115"];
+const wrongBirthday = ["C-10023", "24 March 1988", "sorry, I meant 14 March 1988", "10115"];
 const wrongNumber = ["C-10032", "12.04.1988", "oh no, my customer number is C-10023", "10115"];
 
 /**
@@ -23,7 +23,7 @@ const conversations = [
   { flow: "balance", says: ["what is my balance", ...wrongBirthday], then: /Everyday account: €/ },
   { flow: "recent_payments", says: ["show me my last payments", ...wrongNumber], then: /latest payments:.*€\d/s },
   { flow: "card_arrival", says: ["when will my new card arrive", ...wrongBirthday], then: /card/i },
-  { flow: "identify", says: ["balance please", "C-10023", "21 April 1988", "no, I was born on 12 April 1988", "10115"], then: /found your records/ },
+  { flow: "identify", says: ["balance please", "C-10023", "24 March 1988", "no, I was born on 14 March 1988", "10115"], then: /found your records/ },
   { flow: "talk_to_human", says: ["what is my balance", "C-10032", "no, my customer number is C-10023", "I want to talk to a person"], then: /colleague/ },
   { flow: "block_card", says: ["I lost my card", ...who, /\d{4}/, "no, the other card", /Yes/], then: /blocked/i },
   {

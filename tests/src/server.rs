@@ -8,9 +8,10 @@ use std::thread::JoinHandle;
 use actix_web::dev::ServerHandle;
 use actix_web::web;
 use candor::accounts::{Role, SESSION_COOKIE};
+use candor::app::App;
 use candor::config::{Config, Say};
 use candor::jobs;
-use candor::server::{App, handlers, serve};
+use candor::server::{handlers, open, serve};
 use candor_engine::generation::Generator;
 use candor_engine::{Engine, Options};
 use sqlx::PgPool;
@@ -70,7 +71,7 @@ async fn start(change: impl FnOnce(&mut Config), generator: Option<Arc<dyn Gener
     let thread = std::thread::spawn(move || {
         actix_web::rt::System::new().block_on(async move {
             let pool = PgPoolOptions::new().max_connections(config.database_connections).connect_lazy_with(options);
-            let mut app = App::assemble(config, pool, engine()).await.unwrap();
+            let mut app = open(config, pool, engine()).await.unwrap();
             if let Some(generator) = generator {
                 app.use_generator(generator);
             }

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use crate::app::App;
 use crate::pages::{self, Frame, Moment, Refusals};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::password::{password_problem, verify_password};

@@ -8,8 +8,8 @@ use actix_web::{FromRequest, HttpRequest, web};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::app::App;
 use crate::audit::Actor;
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::session;

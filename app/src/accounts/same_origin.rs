@@ -12,7 +12,7 @@ use actix_web::middleware::Next;
 use actix_web::web;
 
 use crate::AppError;
-use crate::server::App;
+use crate::app::App;
 
 /// Refuses cross-origin requests that are not safe (403).
 ///

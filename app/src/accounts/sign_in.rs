@@ -8,10 +8,10 @@ use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use crate::app::App;
 use crate::audit::{self, Actor, Entry};
 use crate::limits::caller_address;
 use crate::pages::{self, Frame, Refusals};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::password::verify_password;

@@ -17,11 +17,11 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::Result;
+use crate::app::App;
 use crate::audit::{self, Actor, Entry};
 use crate::conversations::erasure;
 use crate::crm::idempotency;
 use crate::jobs::{self, Failure, Handler, Job};
-use crate::server::App;
 use crate::webhooks;
 
 /// The kind of job.

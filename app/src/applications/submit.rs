@@ -8,10 +8,10 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::accounts::{random_token, token_hash};
+use crate::app::App;
 use crate::audit::{self, Actor, Entry};
 use crate::error::{FieldError, OnConstraint};
 use crate::live::{CREDIT, Event};
-use crate::server::App;
 use crate::{AppError, Result, webhooks};
 
 use super::application::{self, PURPOSES};

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::accounts::{Person, Role};
+use crate::app::App;
 use crate::applications::{
     RegisterFilter, Registered, Repetition, Status, band_in_words, proposal_in_words, reasons_in_words, register,
     repeat,
 };
 use crate::pages::{self, Frame, Moment, csv_file};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::file::{Compared, DecisionFile, application_id, comparison, decision_file};

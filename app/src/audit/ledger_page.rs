@@ -4,8 +4,8 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 
 use crate::accounts::{Person, Role};
+use crate::app::App;
 use crate::pages::{self, Frame, Moment, Refusals, csv_headers};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::ledger::{self, Filter, LedgerEntry};

@@ -2,6 +2,7 @@
 
 use candor_engine::Engine;
 use candor_engine::dialogue::memory::MemoryKnowledge;
+use futures::future::try_join_all;
 
 use super::Failure;
 
@@ -9,9 +10,9 @@ use super::Failure;
 pub(super) async fn knowledge(engine: &Engine) -> Result<MemoryKnowledge, Failure> {
     let mut knowledge = MemoryKnowledge::new();
     for (_, text) in crate::demo::article_files() {
-        for passage in MemoryKnowledge::passages(&text) {
-            let words = format!("{}: {}. {}", passage.title, passage.heading, passage.text);
-            knowledge.add(passage, engine.embed(&words).await?);
+        for read in MemoryKnowledge::passages(&text) {
+            let embeddings = try_join_all(read.texts().map(|text| async move { engine.embed(&text).await })).await?;
+            knowledge.add(read, embeddings);
         }
     }
     Ok(knowledge)

@@ -1,6 +1,6 @@
 //! `candor chat`.
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 
 use candor_engine::Engine;
 use candor_engine::dialogue::memory::{MemoryBank, MemoryKnowledge};
@@ -53,7 +53,7 @@ struct Conversation {
 impl Conversation {
     async fn run(&mut self) -> Result<(), Failure> {
         let greeting = self.engine.dialogue().greeting();
-        show(&greeting);
+        show(&greeting)?;
         let mut choices = greeting.choices().to_vec();
         let mut state = State::default();
         let mut seq = 1;
@@ -64,13 +64,13 @@ impl Conversation {
                 None => (line, None),
             };
             let turn = self.turn(state, &text, choice.as_deref(), seq).await?;
-            turn.actions.iter().for_each(show);
+            turn.actions.iter().try_for_each(show)?;
             choices = turn.actions.iter().flat_map(|action| action.choices().to_vec()).collect();
-            show_choices(&choices);
+            show_choices(&choices)?;
             state = turn.state;
             seq += 2;
             if state.handed_off {
-                println!("\n(A person would take over here; the assistant has ended.)");
+                writeln!(io::stdout(), "\n(A person would take over here; the assistant has ended.)")?;
                 break;
             }
         }
@@ -84,17 +84,18 @@ impl Conversation {
             parts.push(self.engine.understand(clause).await?);
         }
         if self.verbose {
-            println!(
+            writeln!(
+                io::stdout(),
                 "  [{} {:.0} %, {}]",
                 understanding.intent,
                 100.0 * understanding.confidence,
                 understanding.sentiment.as_str()
-            );
+            )?;
         }
         let input = Input { text, seq, understanding: &understanding, parts: &parts, today: self.today, choice };
         let turn = self.engine.dialogue().next(state, input, &self.bank, &self.knowledge).await?;
         if self.verbose {
-            println!("  [flow {}, slots {:?}]", turn.state.flow().unwrap_or("none"), turn.state.slots());
+            writeln!(io::stdout(), "  [flow {}, slots {:?}]", turn.state.flow().unwrap_or("none"), turn.state.slots())?;
         }
         Ok(turn)
     }
@@ -102,42 +103,44 @@ impl Conversation {
 
 /// The next line, or nothing at the end.
 fn ask() -> Result<Option<String>, Failure> {
-    let at_terminal = std::io::stdin().is_terminal();
+    let at_terminal = io::stdin().is_terminal();
+    let mut out = io::stdout().lock();
     if at_terminal {
-        print!("\n> ");
-        std::io::stdout().flush()?;
+        write!(out, "\n> ")?;
+        out.flush()?;
     }
     let mut line = String::new();
-    let read = std::io::stdin().read_line(&mut line)?;
+    let read = io::stdin().read_line(&mut line)?;
     let line = line.trim().to_owned();
     if read > 0 && !at_terminal {
-        println!("\n> {line}");
+        writeln!(out, "\n> {line}")?;
     }
     Ok((!line.is_empty()).then_some(line))
 }
 
 /// One action as a customer would read it.
-fn show(action: &Action) {
-    println!("\n{}", action.text());
+fn show(action: &Action) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "\n{}", action.text())?;
     match action {
         Action::Say { citations, .. } => {
             for citation in citations {
-                println!("  from: {} (/help/{})", citation.title, citation.article_slug);
+                writeln!(out, "  from: {} (/help/{})", citation.title, citation.article_slug)?;
             }
         }
         Action::Ask { summary: Some(card), .. } => {
-            println!("  {}", card.title);
+            writeln!(out, "  {}", card.title)?;
             for row in &card.rows {
-                println!("  {}: {}", row.label, row.value);
+                writeln!(out, "  {}: {}", row.label, row.value)?;
             }
         }
-        Action::Act { receipt, .. } => println!("  done, reference {}", receipt.reference),
+        Action::Act { receipt, .. } => writeln!(out, "  done, reference {}", receipt.reference)?,
         Action::Ask { .. } | Action::HandOff { .. } => {}
     }
+    Ok(())
 }
 
-fn show_choices(choices: &[Choice]) {
-    for (position, choice) in choices.iter().enumerate() {
-        println!("  {} {}", position + 1, choice.label);
-    }
+fn show_choices(choices: &[Choice]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    choices.iter().enumerate().try_for_each(|(at, choice)| writeln!(out, "  {} {}", at + 1, choice.label))
 }

@@ -9,9 +9,10 @@ use candor_engine::{Engine, Options};
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::app::App;
 use crate::config::Config;
 use crate::db::Database;
-use crate::server::{App, handlers, serve};
+use crate::server::{handlers, open, serve};
 use crate::{demo, jobs, logging};
 
 use super::Failure;
@@ -80,7 +81,7 @@ impl Serve {
         let engine = tokio::task::spawn_blocking(move || Engine::load(&options)).await??;
         tell("Models loaded");
 
-        let app = web::Data::new(App::assemble(config, database.pool.clone(), engine).await?);
+        let app = web::Data::new(open(config, database.pool.clone(), engine).await?);
         let wanted = self.demo || (app.config.database_url.is_none() && !self.empty);
         if wanted && demo::is_empty(&app).await? {
             tokio::select! {

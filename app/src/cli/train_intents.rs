@@ -75,7 +75,7 @@ impl Intents {
         let articles = crate::demo::article_files();
         let mut general: Vec<String> = articles
             .flat_map(|(_, text)| MemoryKnowledge::passages(&text))
-            .map(|passage| format!("{}: {}. {}", passage.title, passage.heading, passage.text))
+            .filter_map(|passage| passage.texts().next())
             .collect();
         if let Some(path) = &self.general {
             for line in BufReader::new(open(Some(path))?).lines() {

@@ -13,10 +13,10 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::Result;
+use crate::app::App;
 use crate::bank::{self, PostgresBank, SharedTransaction};
 use crate::jobs::{self, Failure, Handler, Job};
 use crate::knowledge::PostgresKnowledge;
-use crate::server::App;
 
 use super::conversation::{Channel, Status};
 use super::message::{Message, NewMessage};

@@ -12,8 +12,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::Result;
+use crate::app::App;
 use crate::jobs::{self, Failure, Handler, Job};
-use crate::server::App;
 
 use super::message::Author;
 use super::store;

@@ -19,11 +19,11 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::Result;
+use crate::app::App;
 use crate::applications;
 use crate::bank::{self, PostgresBank, SharedTransaction};
 use crate::jobs::{self, Failure, Handler, Job};
 use crate::knowledge::PostgresKnowledge;
-use crate::server::App;
 
 use super::conversation::{Channel, Conversation, ResolvedBy, Status};
 use super::message::{Author, Message, NewMessage, customer_text};

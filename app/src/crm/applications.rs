@@ -11,12 +11,12 @@ use sqlx::PgConnection;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use crate::app::App;
 use crate::applications::labels::{Label, LabelKind, Source, of_application, record};
 use crate::applications::{
     self, Applicant, Application, Channel, CustomerWords, NewApplication, Session, Status, decisions,
 };
 use crate::audit;
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::Client;

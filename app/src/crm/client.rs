@@ -11,8 +11,8 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::accounts::{random_token, token_hash};
+use crate::app::App;
 use crate::audit::Actor;
-use crate::server::App;
 use crate::{AppError, Result};
 
 /// Every scope with what it allows, in the order they are offered.

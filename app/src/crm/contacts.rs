@@ -9,10 +9,10 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use crate::app::App;
 use crate::audit::{self, Entry};
 use crate::bank::{self, Customer, NewCustomer, Wanted};
 use crate::error::FieldError;
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::Client;

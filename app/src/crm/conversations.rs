@@ -13,8 +13,8 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use crate::app::App;
 use crate::conversations::{self, Author, Channel, Conversation, Message, NewMessage, Status, customer_text, store};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::Client;

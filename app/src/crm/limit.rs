@@ -6,8 +6,8 @@ use actix_web::middleware::Next;
 use actix_web::web;
 
 use crate::AppError;
+use crate::app::App;
 use crate::limits::{Quota, caller_address};
-use crate::server::App;
 
 use super::client::bearer;
 

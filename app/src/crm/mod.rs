@@ -3,6 +3,7 @@
 //! Every handler is the same short story: the [`Client`] behind the token, its scope, the slice's own function,
 //! an answer in JSON. Errors are RFC 9457 problem documents. Every POST honours `Idempotency-Key`.
 
+mod access_token;
 mod applications;
 mod client;
 mod contacts;
@@ -15,10 +16,10 @@ mod token;
 mod understanding;
 mod webhooks;
 
+pub use access_token::SigningKey;
 pub use client::{Client, ListedClient, NewClient, SCOPES, clients, create_client, deactivate_client};
 pub use limit::limit;
 pub use openapi::document;
-pub use token::SigningKey;
 
 use actix_web::middleware::from_fn;
 use actix_web::web;

@@ -8,7 +8,7 @@ use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::server::App;
+use crate::app::App;
 use crate::{AppError, Result};
 
 use super::Client;

@@ -10,8 +10,8 @@ use serde_json::json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::app::App;
 use crate::audit::{self, Entry};
-use crate::server::App;
 use crate::webhooks::{EVENTS, queue, secret};
 use crate::{AppError, Result};
 

@@ -11,10 +11,10 @@ use rand_chacha::ChaCha8Rng;
 use uuid::Uuid;
 
 use crate::Result;
+use crate::app::App;
 use crate::applications::decisions::{self, Outcome, Verdict};
 use crate::applications::labels::{self, LabelKind, Source};
 use crate::applications::{self, Applicant, Channel, NewApplication, Session, Submitted};
-use crate::server::App;
 
 use super::customers::DemoCustomer;
 use super::people::Staff;

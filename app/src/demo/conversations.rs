@@ -12,8 +12,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::accounts::Person;
+use crate::app::App;
 use crate::conversations::{Channel, NewMessage, ResolvedBy, Satisfaction, customer_says, store};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::customers::DemoCustomer;

@@ -158,7 +158,7 @@ fn customer(rng: &mut ChaCha8Rng, index: u32) -> DemoCustomer {
         "10115".clone_into(&mut customer.postcode);
         "Port Ellery".clone_into(&mut customer.city);
         "4821".clone_into(&mut customer.card_last4);
-        customer.date_of_birth = NaiveDate::from_ymd_opt(1988, 4, 12).unwrap_or_default();
+        customer.date_of_birth = NaiveDate::from_ymd_opt(1988, 3, 14).unwrap_or_default();
     }
     customer
 }

@@ -15,9 +15,9 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rust_embed::Embed;
 
+use crate::app::App;
 use crate::audit::{self, Actor, Entry};
 use crate::knowledge::{self, ArticleStatus};
-use crate::server::App;
 use crate::{AppError, Result};
 
 /// The articles of the demonstration bank.
@@ -94,7 +94,6 @@ pub async fn fill(app: &App, size: Size, tell: impl Fn(&str)) -> Result<()> {
     Ok(())
 }
 
-/// Saves the shipped articles and says how many.
 /// The articles' files: slug and Markdown with front matter.
 pub(crate) fn article_files() -> impl Iterator<Item = (String, String)> {
     Articles::iter().filter_map(|path| {
@@ -103,6 +102,7 @@ pub(crate) fn article_files() -> impl Iterator<Item = (String, String)> {
     })
 }
 
+/// Saves the shipped articles and says how many.
 async fn articles(app: &App) -> Result<usize> {
     let mut count = 0;
     for (slug, text) in article_files() {

@@ -3,8 +3,8 @@
 use uuid::Uuid;
 
 use crate::accounts::{NewPerson, Person, Role, create_person};
+use crate::app::App;
 use crate::audit::Actor;
-use crate::server::App;
 use crate::{AppError, Result};
 
 /// Everybody's password.

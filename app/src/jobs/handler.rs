@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::AppError;
-use crate::server::App;
+use crate::app::App;
 
 /// One taken job.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::Result;
-use crate::server::App;
+use crate::app::App;
 
 use super::queue::{self, CHANNEL};
 use super::{Failure, Handler, Handlers, Job, Retry};

@@ -2,6 +2,7 @@
 
 use candor_engine::Engine;
 use chrono::{DateTime, Utc};
+use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use sqlx::{Connection, PgConnection, PgExecutor};
 use uuid::Uuid;
@@ -143,11 +144,9 @@ pub async fn save(
     check(new)?;
     let mut embedded = Vec::new();
     for passage in passages(&new.body) {
-        let embedding = engine
-            .embed(&passage.embedded_text(&new.title))
-            .await
-            .map_err(|error| AppError::Unavailable(error.to_string()))?;
-        embedded.push((passage, embedding));
+        let embedding = embed(engine, &passage.embedded_text(&new.title)).await?;
+        let phrasings = try_join_all(passage.phrasings.iter().map(|phrasing| embed(engine, phrasing))).await?;
+        embedded.push((passage, embedding, phrasings));
     }
     let mut transaction = connection.begin().await?;
     let id = sqlx::query_scalar!(
@@ -166,11 +165,12 @@ pub async fn save(
     .fetch_one(&mut *transaction)
     .await?;
     sqlx::query!("delete from article_passages where article_id = $1", id).execute(&mut *transaction).await?;
-    for (ordinal, (passage, embedding)) in (1_i32..).zip(embedded) {
+    for (ordinal, (passage, embedding, phrasings)) in (1_i32..).zip(embedded) {
+        let passage_id = Uuid::now_v7();
         sqlx::query!(
             "insert into article_passages (id, article_id, ordinal, heading, text, embedding)
              values ($1, $2, $3, $4, $5, $6)",
-            Uuid::now_v7(),
+            passage_id,
             id,
             ordinal,
             passage.heading,
@@ -179,7 +179,21 @@ pub async fn save(
         )
         .execute(&mut *transaction)
         .await?;
+        for (phrasing, embedding) in passage.phrasings.iter().zip(phrasings) {
+            sqlx::query!(
+                "insert into article_phrasings (passage_id, text, embedding) values ($1, $2, $3)",
+                passage_id,
+                phrasing,
+                &embedding,
+            )
+            .execute(&mut *transaction)
+            .await?;
+        }
     }
     transaction.commit().await?;
     Ok(id)
+}
+
+async fn embed(engine: &Engine, text: &str) -> Result<Vec<f32>> {
+    engine.embed(text).await.map_err(|error| AppError::Unavailable(error.to_string()))
 }

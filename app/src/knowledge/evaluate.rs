@@ -22,9 +22,15 @@ const PLACES: usize = 3;
 pub struct Question {
     /// As a customer writes it.
     pub question: String,
-    /// Address of the article; empty where no article answers.
+    /// Address of the article, or several with `|` between them where each answers; empty where none does.
     #[serde(default)]
     pub article: String,
+}
+
+impl Question {
+    fn is_answered_by(&self, slug: &str) -> bool {
+        self.article.split('|').any(|article| article == slug)
+    }
 }
 
 /// What an evaluation found.
@@ -38,6 +44,8 @@ pub struct ArticlesReport {
     pub recall_at_3: f64,
     /// Share of answerable questions answered from their article.
     pub answered: f64,
+    /// Share of answerable questions not answered, but with their passage among those offered as buttons.
+    pub offered: f64,
     /// Share of unanswerable questions that no article was quoted for.
     pub declined: f64,
     /// Share of all questions answered from an article that does not answer them.
@@ -74,19 +82,21 @@ pub async fn evaluate(db: &PgPool, engine: &Engine, questions: &[Question]) -> R
     let shared: SharedTransaction = Mutex::new(transaction);
     let index = Index::default();
     let mut report = ArticlesReport { questions: questions.len(), ..ArticlesReport::default() };
-    let (mut recalled, mut answered, mut declined, mut wrong) = (0, 0, 0, 0);
+    let (mut recalled, mut answered, mut offered, mut declined, mut wrong) = (0, 0, 0, 0, 0);
     for asked in questions {
         let understanding =
             engine.understand(&asked.question).await.map_err(|error| AppError::Unavailable(error.to_string()))?;
         let found =
             search(&index, &mut **shared.lock().await, &asked.question, &understanding.embedding, PLACES).await?;
-        let recalls = found.iter().any(|found| found.slug == asked.article);
-        let quoted = quoted(engine, &index, &shared, &understanding).await?;
+        let recalls = found.iter().any(|found| asked.is_answered_by(&found.slug));
+        let (quoted, buttons) = replied(engine, &index, &shared, &understanding).await?;
+        let offers = found.iter().any(|found| asked.is_answered_by(&found.slug) && buttons.contains(&found.heading));
         let answerable = !asked.article.is_empty();
-        let right = quoted.as_deref().unwrap_or_default() == asked.article;
+        let right = quoted.as_deref().map_or(!answerable, |quoted| asked.is_answered_by(quoted));
         report.answerable += usize::from(answerable);
         recalled += usize::from(answerable && recalls);
         answered += usize::from(answerable && right);
+        offered += usize::from(answerable && quoted.is_none() && offers);
         declined += usize::from(!answerable && quoted.is_none());
         wrong += usize::from(quoted.is_some() && !right);
         if !right || (answerable && !recalls) {
@@ -101,28 +111,31 @@ pub async fn evaluate(db: &PgPool, engine: &Engine, questions: &[Question]) -> R
     shared.into_inner().rollback().await?;
     report.recall_at_3 = share(recalled, report.answerable);
     report.answered = share(answered, report.answerable);
+    report.offered = share(offered, report.answerable);
     report.declined = share(declined, report.questions - report.answerable);
     report.wrong_answers = share(wrong, report.questions);
     Ok(report)
 }
 
-/// The article that the assistant quotes for a question, if it quotes one.
-async fn quoted(
+/// The article that the assistant quotes for a question, if it quotes one, and the labels of its buttons.
+async fn replied(
     engine: &Engine,
     index: &Index,
     shared: &SharedTransaction,
     understanding: &candor_engine::Understanding,
-) -> Result<Option<String>> {
+) -> Result<(Option<String>, Vec<String>)> {
     let today = bank::today();
     let knowledge = PostgresKnowledge::new(index, shared);
     let input = Input { text: &understanding.text, seq: 1, understanding, parts: &[], today, choice: None };
     let bank = MemoryBank::demonstration(today);
     let turn = engine.dialogue().next(State::default(), input, &bank, &knowledge).await;
     let turn = turn.map_err(|error| AppError::Internal(error.to_string()))?;
-    Ok(turn.actions.iter().find_map(|action| match action {
+    let quoted = turn.actions.iter().find_map(|action| match action {
         Action::Say { citations, .. } => citations.first().map(|citation| citation.article_slug.clone()),
         _ => None,
-    }))
+    });
+    let buttons = turn.actions.iter().flat_map(Action::choices).map(|choice| choice.label.clone()).collect();
+    Ok((quoted, buttons))
 }
 
 fn share(part: usize, whole: usize) -> f64 {

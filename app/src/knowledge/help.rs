@@ -4,8 +4,8 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
+use crate::app::App;
 use crate::pages::{self, Frame};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::articles::{self, Article, ArticleStatus};

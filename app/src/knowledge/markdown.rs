@@ -6,11 +6,21 @@ fn parser(markdown: &str) -> Parser<'_> {
     Parser::new_ext(markdown, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH)
 }
 
+/// How a line begins that notes another way of asking for what stands under the heading. Such lines are searched, and not
+/// shown.
+const PHRASING: &str = "? ";
+
+/// The article as customers read it: without the lines that only help to find it.
+fn shown(markdown: &str) -> String {
+    markdown.lines().filter(|line| !line.starts_with(PHRASING)).collect::<Vec<_>>().join("\n")
+}
+
 /// HTML of an article. Raw HTML is dropped, images become their description, links lead only to `https:`, `mailto:`,
 /// `tel:` and addresses of this site.
 #[must_use]
 pub fn to_html(markdown: &str) -> String {
-    let events = parser(markdown).filter_map(|event| match event {
+    let markdown = shown(markdown);
+    let events = parser(&markdown).filter_map(|event| match event {
         Event::Html(_) | Event::InlineHtml(_) | Event::Start(Tag::HtmlBlock) | Event::End(TagEnd::HtmlBlock) => None,
         Event::Start(Tag::Image { .. }) | Event::End(TagEnd::Image) => None,
         Event::Start(Tag::Link { link_type, dest_url, title, id }) => {
@@ -39,11 +49,19 @@ pub(super) struct Section {
     pub(super) heading: String,
     /// Paragraphs and lists, one string each.
     pub(super) blocks: Vec<String>,
+    /// Other ways of asking for it.
+    pub(super) phrasings: Vec<String>,
+}
+
+impl Section {
+    fn under(heading: String) -> Self {
+        Self { heading, blocks: Vec::new(), phrasings: Vec::new() }
+    }
 }
 
 /// The article's sections in plain words.
 pub(super) fn sections(markdown: &str) -> Vec<Section> {
-    let mut sections = vec![Section { heading: String::new(), blocks: Vec::new() }];
+    let mut sections = vec![Section::under(String::new())];
     let mut text = String::new();
     let mut depth = 0_usize;
     for event in parser(markdown) {
@@ -52,7 +70,7 @@ pub(super) fn sections(markdown: &str) -> Vec<Section> {
             Event::Start(Tag::List(_) | Tag::Table(_) | Tag::BlockQuote(_)) => depth += 1,
             Event::End(TagEnd::Heading(_)) => {
                 let heading = std::mem::take(&mut text).trim().to_owned();
-                sections.push(Section { heading, blocks: Vec::new() });
+                sections.push(Section::under(heading));
             }
             Event::End(TagEnd::List(_) | TagEnd::Table | TagEnd::BlockQuote(_)) => {
                 depth = depth.saturating_sub(1);
@@ -62,6 +80,8 @@ pub(super) fn sections(markdown: &str) -> Vec<Section> {
             Event::End(TagEnd::TableCell) => text.push_str(" · "),
             Event::End(TagEnd::TableRow | TagEnd::TableHead) => text.push('\n'),
             Event::Text(words) | Event::Code(words) => text.push_str(&words),
+            // Phrasings are one a line; elsewhere where a line ends means nothing.
+            Event::SoftBreak if text.starts_with(PHRASING) => text.push('\n'),
             Event::SoftBreak | Event::HardBreak => text.push(' '),
             _ => {}
         }
@@ -76,8 +96,11 @@ fn close(sections: &mut [Section], text: &mut String, depth: usize) {
         return;
     }
     let block = std::mem::take(text);
-    if let (Some(section), false) = (sections.last_mut(), block.trim().is_empty()) {
-        section.blocks.push(block.trim().to_owned());
+    let (Some(section), block) = (sections.last_mut(), block.trim()) else { return };
+    if block.starts_with(PHRASING) {
+        section.phrasings.extend(block.lines().map(|line| line.trim_start_matches(PHRASING).trim().to_owned()));
+    } else if !block.is_empty() {
+        section.blocks.push(block.to_owned());
     }
 }
 
@@ -103,9 +126,23 @@ mod tests {
         assert_eq!(
             found,
             [
-                Section { heading: String::new(), blocks: vec!["Intro here.".to_owned()] },
-                Section { heading: "Abroad".to_owned(), blocks: vec!["One two.".to_owned(), "- a\n- b c".to_owned()] },
+                Section { blocks: vec!["Intro here.".to_owned()], ..Section::under(String::new()) },
+                Section {
+                    blocks: vec!["One two.".to_owned(), "- a\n- b c".to_owned()],
+                    ..Section::under("Abroad".to_owned())
+                },
             ]
         );
+    }
+
+    #[test]
+    fn ways_of_asking_are_kept_with_their_section_and_not_shown() {
+        let article = "## Limits\n\n? can I raise my limit\n? more than 1,000 a day\n\nIn the app.\n";
+        let found = sections(article);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].phrasings, ["can I raise my limit", "more than 1,000 a day"]);
+        assert_eq!(found[0].blocks, ["In the app."]);
+        let page = to_html(article);
+        assert!(page.contains("In the app.") && !page.contains("raise"), "{page}");
     }
 }

@@ -10,6 +10,8 @@ const LONGEST: usize = 700;
 pub(super) struct NewPassage {
     pub(super) heading: String,
     pub(super) text: String,
+    /// Ways of asking for it: its heading, and what the writer noted.
+    pub(super) phrasings: Vec<String>,
 }
 
 impl NewPassage {
@@ -27,18 +29,21 @@ impl NewPassage {
 pub(super) fn passages(body: &str) -> Vec<NewPassage> {
     let mut found = Vec::new();
     for section in sections(body) {
+        let heading = Some(&section.heading).filter(|heading| !heading.is_empty());
+        let phrasings: Vec<String> = heading.into_iter().chain(&section.phrasings).cloned().collect();
+        let passage = |text| NewPassage { heading: section.heading.clone(), text, phrasings: phrasings.clone() };
         let mut text = String::new();
-        for block in section.blocks {
+        for block in &section.blocks {
             if !text.is_empty() && text.len() + block.len() > LONGEST {
-                found.push(NewPassage { heading: section.heading.clone(), text: std::mem::take(&mut text) });
+                found.push(passage(std::mem::take(&mut text)));
             }
             if !text.is_empty() {
                 text.push_str("\n\n");
             }
-            text.push_str(&block);
+            text.push_str(block);
         }
         if !text.is_empty() {
-            found.push(NewPassage { heading: section.heading, text });
+            found.push(passage(text));
         }
     }
     found

@@ -1,10 +1,10 @@
-//! Finding passages: words (Postgres full text) and meaning (cosine of embeddings), fused by their ranks.
+//! Finding passages: meaning (cosine of embeddings) and words (Postgres full text) beside it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
 use async_trait::async_trait;
-use candor_engine::dialogue::{BankError, Knowledge, Passage};
+use candor_engine::dialogue::{BankError, Knowledge, Passage, Phrasing, cosine, nearest_phrasing};
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -12,9 +12,10 @@ use uuid::Uuid;
 use crate::bank::SharedTransaction;
 use crate::{AppError, Result};
 
-/// Damping of reciprocal-rank fusion: Cormack, Clarke and Büttcher, SIGIR 2009.
-const DAMPING: f32 = 60.0;
-/// How many of each kind take part in the fusion.
+/// What the full-text rank, 0 to 1, counts beside the cosine. Fusing both by their ranks (Cormack, Clarke and Büttcher, SIGIR
+/// 2009) finds less: of long messages the words mislead.
+const IN_WORDS: f32 = 0.1;
+/// How many passages the full text names.
 const DEPTH: usize = 20;
 
 /// A passage of a published article, ready to be compared.
@@ -25,6 +26,7 @@ struct Entry {
     heading: String,
     text: String,
     embedding: Vec<f32>,
+    phrasings: Vec<(String, Vec<f32>)>,
 }
 
 /// What the articles looked like when they were read.
@@ -58,6 +60,16 @@ pub struct Found {
     pub text: String,
     /// Cosine of question and passage, 0 to 1; without an embedding the full-text rank on the same range.
     pub score: f32,
+    /// The known way of asking for it that is nearest to the question.
+    pub asked_as: Option<Phrasing>,
+}
+
+impl Found {
+    /// How near it is by itself, or by the nearest way of asking for it.
+    #[must_use]
+    pub fn nearness(&self) -> f32 {
+        self.asked_as.as_ref().map_or(self.score, |asked| asked.score.max(self.score))
+    }
 }
 
 impl Index {
@@ -70,14 +82,37 @@ impl Index {
         if let Some(held) = held.filter(|held| held.revision == revision) {
             return Ok(held);
         }
-        let entries = sqlx::query_as!(
-            Entry,
+        let phrasings = sqlx::query!(
+            "select f.passage_id, f.text, f.embedding
+             from article_phrasings f join article_passages p on p.id = f.passage_id
+                  join articles a on a.id = p.article_id
+             where a.status = 'published' order by f.id",
+        )
+        .fetch_all(&mut *connection)
+        .await?;
+        let mut of_passage: HashMap<Uuid, Vec<(String, Vec<f32>)>> = HashMap::new();
+        for row in phrasings {
+            of_passage.entry(row.passage_id).or_default().push((row.text, row.embedding));
+        }
+        let passages = sqlx::query!(
             "select p.id, a.slug, a.title, p.heading, p.text, p.embedding
              from article_passages p join articles a on a.id = p.article_id
              where a.status = 'published' order by a.slug, p.ordinal",
         )
         .fetch_all(connection)
         .await?;
+        let entries = passages
+            .into_iter()
+            .map(|row| Entry {
+                phrasings: of_passage.remove(&row.id).unwrap_or_default(),
+                id: row.id,
+                slug: row.slug,
+                title: row.title,
+                heading: row.heading,
+                text: row.text,
+                embedding: row.embedding,
+            })
+            .collect();
         let read = Arc::new(Snapshot { revision, entries });
         if let Ok(mut held) = self.snapshot.write() {
             *held = Some(read.clone());
@@ -111,24 +146,28 @@ pub async fn search(
     .fetch_all(connection)
     .await?;
     let words: HashMap<Uuid, f32> = by_words.iter().map(|row| (row.id, row.rank)).collect();
-    let mut by_meaning: Vec<(Uuid, f32)> =
-        snapshot.entries.iter().map(|entry| (entry.id, cosine(embedding, &entry.embedding))).collect();
-    let meaning: HashMap<Uuid, f32> = by_meaning.iter().copied().collect();
-    by_meaning.sort_by(|left, right| right.1.total_cmp(&left.1));
-    if embedding.is_empty() {
-        by_meaning.clear();
-    }
-    let mut fused: HashMap<Uuid, f32> = HashMap::new();
-    for ranking in [
-        by_words.iter().map(|row| row.id).collect::<Vec<_>>(),
-        by_meaning.iter().take(DEPTH).map(|(id, _)| *id).collect(),
-    ] {
-        for (place, id) in (1_u16..).zip(ranking) {
-            *fused.entry(id).or_default() += 1.0 / (DAMPING + f32::from(place));
-        }
-    }
-    let mut found: Vec<(&Entry, f32)> =
-        snapshot.entries.iter().filter_map(|entry| fused.get(&entry.id).map(|score| (entry, *score))).collect();
+    let meaning: HashMap<Uuid, (f32, Option<Phrasing>)> = snapshot
+        .entries
+        .iter()
+        .map(|entry| {
+            let asked_as = nearest_phrasing(&entry.phrasings, embedding).filter(|_| !embedding.is_empty());
+            (entry.id, (cosine(embedding, &entry.embedding), asked_as))
+        })
+        .collect();
+    // A passage is as near as itself, or as the nearest way of asking for it. Without an embedding only words count.
+    let mut found: Vec<(&Entry, f32)> = snapshot
+        .entries
+        .iter()
+        .filter_map(|entry| {
+            let shares = words.get(&entry.id).copied();
+            if embedding.is_empty() {
+                return shares.map(|rank| (entry, rank));
+            }
+            let (passage, asked_as) = meaning.get(&entry.id)?;
+            let near = asked_as.as_ref().map_or(*passage, |asked| asked.score.max(*passage));
+            Some((entry, near + IN_WORDS * shares.unwrap_or_default()))
+        })
+        .collect();
     found.sort_by(|left, right| right.1.total_cmp(&left.1).then_with(|| left.0.id.cmp(&right.0.id)));
     Ok(found
         .into_iter()
@@ -138,17 +177,16 @@ pub async fn search(
             title: entry.title.clone(),
             heading: entry.heading.clone(),
             text: entry.text.clone(),
-            score: if embedding.is_empty() { words.get(&entry.id) } else { meaning.get(&entry.id) }
-                .copied()
-                .unwrap_or_default()
-                .clamp(0.0, 1.0),
+            score: if embedding.is_empty() {
+                words.get(&entry.id).copied()
+            } else {
+                meaning.get(&entry.id).map(|(passage, _)| *passage)
+            }
+            .unwrap_or_default()
+            .clamp(0.0, 1.0),
+            asked_as: meaning.get(&entry.id).and_then(|(_, asked_as)| asked_as.clone()),
         })
         .collect())
-}
-
-/// Both have length 1, so the product is the cosine.
-fn cosine(left: &[f32], right: &[f32]) -> f32 {
-    left.iter().zip(right).map(|(left, right)| left * right).sum()
 }
 
 /// The articles as the dialogue sees them, within the transaction of one turn.
@@ -182,6 +220,7 @@ impl Knowledge for PostgresKnowledge<'_> {
                 heading: found.heading,
                 text: found.text,
                 score: found.score,
+                asked_as: found.asked_as,
             })
             .collect())
     }

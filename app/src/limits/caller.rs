@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use actix_web::http::header::HeaderMap;
 use actix_web::{HttpRequest, web};
 
-use crate::server::App;
+use crate::app::App;
 
 /// The caller's address. Behind a proxy, which a public address implies, it is the last one of `X-Forwarded-For`: the
 /// one that the proxy itself saw. Earlier ones are whatever the caller wrote.

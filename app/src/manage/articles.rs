@@ -10,10 +10,10 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::accounts::{Person, Role};
+use crate::app::App;
 use crate::audit::{self, Entry};
 use crate::knowledge::{self, Article, ArticleStatus, NewArticle, to_html};
 use crate::pages::{self, Frame, Moment, Refusals};
-use crate::server::App;
 use crate::{AppError, Result};
 
 #[derive(Template)]

@@ -8,10 +8,10 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::accounts::{Person, Role};
+use crate::app::App;
 use crate::audit::{self, Entry};
 use crate::error::OnConstraint;
 use crate::pages::{self, Frame, Moment, Refusals};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::Done;

@@ -6,10 +6,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::accounts::{Person, Role};
+use crate::app::App;
 use crate::audit::{self, Entry};
 use crate::crm::{ListedClient, SCOPES, clients, create_client, deactivate_client};
 use crate::pages::{self, Frame, Moment, Refusals};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::Done;

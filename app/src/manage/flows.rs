@@ -5,8 +5,8 @@ use askama::Template;
 use candor_engine::dialogue::flow::{Act, Does, Flow, SlotKind};
 
 use crate::accounts::{Person, Role};
+use crate::app::App;
 use crate::pages::{self, Frame};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::flow_diagram::{Diagram, act_words, told, words};

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use crate::accounts::{
     self, Colleague, NewPerson, Person, Role, change_role, colleague, create_person, everybody, first_password,
 };
+use crate::app::App;
 use crate::pages::{self, Frame, Moment, Refusals};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::Done;

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use crate::Result;
 use crate::accounts::{OpenSession, Person, Role, browser_words, end_session, open_sessions};
+use crate::app::App;
 use crate::pages::{self, Frame, Moment};
-use crate::server::App;
 
 use super::Done;
 

@@ -6,11 +6,11 @@ use chrono::{TimeDelta, Utc};
 
 use crate::Result;
 use crate::accounts::{Person, Role};
+use crate::app::App;
 use crate::audit::{self, grouped};
 use crate::jobs;
 use crate::pages::{self, Frame};
 use crate::reports::{self, Attention};
-use crate::server::App;
 
 #[derive(Template)]
 #[template(path = "manage/start.html")]

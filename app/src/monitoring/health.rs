@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
-use crate::server::App;
+use crate::app::App;
 
 /// A database that takes longer does not serve anybody.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);

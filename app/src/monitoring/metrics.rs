@@ -6,7 +6,7 @@ use candor_engine::dialogue::saying::Saying;
 use prometheus::proto::MetricFamily;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TEXT_FORMAT, TextEncoder};
 
-use crate::server::App;
+use crate::app::App;
 use crate::{AppError, Result, jobs};
 
 use super::generation;

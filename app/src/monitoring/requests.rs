@@ -11,7 +11,7 @@ use actix_web::web;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::server::App;
+use crate::app::App;
 
 /// The header that carries the identifier, from a proxy to us and from us to the caller.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -9,7 +9,7 @@ use actix_web::http::header::{
 use actix_web::middleware::Next;
 use actix_web::web;
 
-use crate::server::App;
+use crate::app::App;
 
 /// A handler that sets one of these itself keeps its own.
 const HEADERS: [(HeaderName, &str); 7] = [

@@ -8,8 +8,8 @@ use candor_engine::generation::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::app::App;
 use crate::crm::Client;
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::answer::{Envelope, finish_reason, tool_call};

@@ -7,8 +7,8 @@ use futures::future::try_join_all;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::app::App;
 use crate::crm::Client;
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::answer::{Envelope, finish_reason, sum};

@@ -8,8 +8,8 @@ use futures::future::try_join_all;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::app::App;
 use crate::crm::Client;
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::SCOPE;

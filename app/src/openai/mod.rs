@@ -16,8 +16,8 @@ use actix_web::middleware::from_fn;
 use actix_web::web;
 
 use crate::AppError;
+use crate::app::App;
 use crate::crm::{self, Client};
-use crate::server::App;
 
 /// What a token must allow.
 const SCOPE: &str = "generation:use";

@@ -4,8 +4,8 @@ use actix_web::HttpResponse;
 use actix_web::web;
 use serde_json::{Value, json};
 
+use crate::app::App;
 use crate::crm::Client;
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::SCOPE;

@@ -7,8 +7,8 @@ use actix_web::middleware::Next;
 use actix_web::{HttpResponse, ResponseError, web};
 use askama::Template;
 
+use crate::app::App;
 use crate::error::Problem;
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::Frame;

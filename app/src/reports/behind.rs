@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use crate::accounts::{Person, Role};
+use crate::app::App;
 use crate::pages::{self, Frame, Moment};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::page::Period;

@@ -15,12 +15,11 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// An axis from `from` to `to`, with five marks in the words of `label`.
+    /// An axis from `from` to `to`, with marks at round places in the words of `label`.
     pub(super) fn new(title: &str, from: f64, to: f64, label: impl Fn(f64) -> String) -> Self {
         // Values that are all the same still need a width.
         let (from, to) = if to - from < 1e-9 { (from - 0.5, to + 0.5) } else { (from, to) };
-        let ticks =
-            (0..5_u32).map(|step| from + (to - from) * f64::from(step) / 4.0).map(|at| (at, label(at))).collect();
+        let ticks = round_places(from, to).map(|at| (at, label(at))).collect();
         Self { from, to, title: title.to_owned(), ticks }
     }
 
@@ -35,6 +34,17 @@ impl Axis {
     pub(super) fn share(&self, value: f64) -> f64 {
         ((value - self.from) / (self.to - self.from)).clamp(0.0, 1.0)
     }
+}
+
+/// The three to six multiples of 1, 2 or 5 times a power of ten between the ends.
+fn round_places(from: f64, to: f64) -> impl Iterator<Item = f64> {
+    let least = (to - from) / 5.0;
+    let power = 10_f64.powf(least.log10().floor());
+    let step = [1.0, 2.0, 5.0].map(|times| times * power).into_iter().find(|step| *step >= least * (1.0 - 1e-9));
+    let step = step.unwrap_or(10.0 * power);
+    // Half a millionth of a step, so that an end which is itself a round place has its mark.
+    let first = (from / step - 5e-7).ceil();
+    (0..6_u32).map(move |n| (first + f64::from(n)) * step).take_while(move |at| *at <= to + step * 5e-7)
 }
 
 /// A point with its class.
@@ -169,6 +179,16 @@ impl Chart {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn marks_stand_at_round_places() {
+        let marks = |from, to| round_places(from, to).map(|at| format!("{at:.3}")).collect::<Vec<_>>().join(" ");
+        assert_eq!(marks(0.0, 1.0), "0.000 0.200 0.400 0.600 0.800 1.000");
+        assert_eq!(marks(-1.3, 2.1), "-1.000 0.000 1.000 2.000");
+        assert_eq!(marks(183.0, 4_021.0), "1000.000 2000.000 3000.000 4000.000");
+        assert_eq!(marks(0.0, 0.03), "0.000 0.010 0.020 0.030");
+        assert_eq!(marks(-0.5, 0.5), "-0.400 -0.200 0.000 0.200 0.400");
+    }
 
     #[test]
     fn values_stand_where_the_axes_say_and_never_outside() {

@@ -139,7 +139,7 @@ impl Plot {
 
 /// A label that fits left of its bar; the table under the plot has it whole.
 pub(super) fn shortened(label: &str) -> String {
-    shortened_to(label, 27)
+    shortened_to(label, 25)
 }
 
 /// A label of at most so many letters.

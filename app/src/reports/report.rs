@@ -25,7 +25,8 @@ impl Cell {
     /// As people read it.
     pub(super) fn words(&self) -> String {
         match self {
-            Self::Text(text) => text.clone(),
+            // A number and its sign stay on one line.
+            Self::Text(text) => text.replace(" %", "\u{a0}%"),
             Self::Count(count) => crate::audit::grouped(*count),
             Self::Exact(number) => format!("{number:.4}"),
             Self::Money(amount) => money(*amount),

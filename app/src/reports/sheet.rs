@@ -3,8 +3,8 @@
 use actix_web::HttpResponse;
 
 use crate::accounts::Person;
+use crate::app::App;
 use crate::pages::{Frame, csv_file};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::behind;

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::Result;
+use crate::app::App;
 use crate::jobs::{Failure, Handler, Job};
-use crate::server::App;
 
 use super::{JOB, signature};
 

@@ -216,36 +216,25 @@ async fn assert_whole(db: &PgPool, confirmed: &Confirmed) {
     assert_eq!(unpaired(db).await, Vec::<String>::new());
     let chain = audit::verify(db).await.unwrap();
     assert!(chain.ok(), "{chain:?}");
-    let lost: Vec<Uuid> = sqlx::query_scalar(
-        "select id from unnest($1::uuid[]) as told(id) where not exists (select from applications a where a.id = told.id)",
-    )
-    .bind(&confirmed.applications)
-    .fetch_all(db)
-    .await
-    .unwrap();
+    let lost = not_stored(db, &confirmed.applications, &[], "applications a where a.id = told.id").await;
     assert!(lost.is_empty(), "applications that were answered are lost: {lost:?}");
     let (applications, outcomes): (Vec<Uuid>, Vec<String>) = confirmed.decisions.iter().cloned().unzip();
-    let lost: Vec<Uuid> = sqlx::query_scalar(
-        "select id from unnest($1::uuid[], $2::text[]) as told(id, outcome)
-         where not exists (select from decisions d where d.application_id = told.id and d.outcome = told.outcome)",
-    )
-    .bind(applications)
-    .bind(outcomes)
-    .fetch_all(db)
-    .await
-    .unwrap();
+    let kept = "decisions d where d.application_id = told.id and d.outcome = told.word";
+    let lost = not_stored(db, &applications, &outcomes, kept).await;
     assert!(lost.is_empty(), "decisions that were answered are lost, of {lost:?}");
-    let (decisions, become_): (Vec<Uuid>, Vec<&str>) = confirmed.seconded.iter().copied().unzip();
-    let lost: Vec<Uuid> = sqlx::query_scalar(
-        "select id from unnest($1::uuid[], $2::text[]) as told(id, status)
-         where not exists (select from decisions d where d.id = told.id and d.status = told.status)",
-    )
-    .bind(decisions)
-    .bind(become_)
-    .fetch_all(db)
-    .await
-    .unwrap();
+    let (decisions, become_): (Vec<Uuid>, Vec<String>) =
+        confirmed.seconded.iter().map(|(id, status)| (*id, (*status).to_owned())).unzip();
+    let kept = "decisions d where d.id = told.id and d.status = told.word";
+    let lost = not_stored(db, &decisions, &become_, kept).await;
     assert!(lost.is_empty(), "second looks that were answered are lost: {lost:?}");
+}
+
+/// Of what a client was told, a key and perhaps a word each, that for which no row of `kept` is there.
+async fn not_stored(db: &PgPool, ids: &[Uuid], words: &[String], kept: &'static str) -> Vec<Uuid> {
+    let asked = format!(
+        "select id from unnest($1::uuid[], $2::text[]) as told(id, word) where not exists (select from {kept})"
+    );
+    sqlx::query_scalar(sqlx::AssertSqlSafe(asked)).bind(ids).bind(words).fetch_all(db).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -107,7 +107,7 @@ fn articles() -> Result<(MemoryKnowledge, Vec<String>), Failure> {
     let (mut knowledge, mut questions) = (MemoryKnowledge::new(), Vec::new());
     for file in files {
         for passage in MemoryKnowledge::passages(&std::fs::read_to_string(file)?) {
-            questions.push(passage.heading.clone());
+            questions.push(passage.passage.heading.clone());
             knowledge.add(passage, Vec::new());
         }
     }

@@ -28,4 +28,34 @@ pub struct Passage {
     /// Cosine similarity of question and passage, 0 to 1. An implementation without embeddings gives a measure of the
     /// same range.
     pub score: f32,
+    /// The known way of asking for this passage that is nearest to the question, where there are some and embeddings.
+    pub asked_as: Option<Phrasing>,
+}
+
+/// A way of asking for a passage, compared with a question.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Phrasing {
+    /// The passage's heading, or what its writer noted as another way of asking for it.
+    pub text: String,
+    /// Cosine similarity of the question and this phrasing, 0 to 1.
+    pub score: f32,
+}
+
+/// The phrasing nearest to a question. All embeddings have length 1.
+#[must_use]
+pub fn nearest_phrasing<'p>(
+    phrasings: impl IntoIterator<Item = &'p (String, Vec<f32>)>,
+    question: &[f32],
+) -> Option<Phrasing> {
+    phrasings
+        .into_iter()
+        .map(|(text, embedding)| (text, cosine(embedding, question)))
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .map(|(text, score)| Phrasing { text: text.clone(), score: score.clamp(0.0, 1.0) })
+}
+
+/// Cosine of two embeddings of length 1.
+#[must_use]
+pub fn cosine(left: &[f32], right: &[f32]) -> f32 {
+    left.iter().zip(right).map(|(left, right)| left * right).sum()
 }

@@ -1,10 +1,11 @@
 //! Other languages than English: requests are recognised as such and answered honestly from a file per language.
 //!
-//! The flows run in English. A request in another language is named in it with a short answer, and a person or the
-//! flow in English is offered.
+//! The flows run in English. A request in Chinese is named in it with a short answer, and a person or the flow in
+//! English is offered. Of some other languages only the language itself is recognised.
 
 use serde::Deserialize;
 
+use super::answer::words;
 use super::flow::FlowError;
 
 /// What is said in one language.
@@ -47,15 +48,7 @@ pub(super) struct ArticleEntry {
 impl Phrasebook {
     /// Chinese, as compiled into the program.
     pub(super) fn chinese() -> Result<Self, FlowError> {
-        let text = include_str!("languages/zh.toml");
-        toml::from_str(text).map_err(|error| FlowError {
-            file: "languages/zh.toml".to_owned(),
-            line: error
-                .span()
-                .and_then(|span| text.get(..span.start))
-                .map_or(0, |before| before.matches('\n').count() + 1),
-            problem: error.message().to_owned(),
-        })
+        parsed("languages/zh.toml", include_str!("languages/zh.toml"))
     }
 
     /// What it says of a flow.
@@ -85,9 +78,89 @@ impl Phrasebook {
     }
 }
 
+/// Languages that are recognised, and answered with a sentence that says so.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Others {
+    language: Vec<Other>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Other {
+    /// Its name in English.
+    pub(super) name: String,
+    /// Its commonest words, none of which is an English one.
+    common: Vec<String>,
+    /// That English is needed, or a person.
+    pub(super) sorry: String,
+    /// The button for a person.
+    pub(super) person: String,
+}
+
+impl Others {
+    /// As compiled into the program.
+    pub(super) fn shipped() -> Result<Self, FlowError> {
+        parsed("languages/others.toml", include_str!("languages/others.toml"))
+    }
+
+    /// The language that a text is written in, if it is one of these: at least two of its words are among the commonest,
+    /// or all are, and more than there are English ones.
+    pub(super) fn of(&self, text: &str) -> Option<&Other> {
+        const ENGLISH: &[&str] = &[
+            "the", "i", "my", "is", "are", "to", "and", "a", "can", "you", "what", "how", "not", "have", "do", "it",
+            "of", "in", "for", "on", "please", "this", "that", "was", "with", "why", "when", "where", "me", "your",
+            "has",
+        ];
+        let among = words(text);
+        let count = |known: &dyn Fn(&str) -> bool| among.iter().filter(|word| known(&word.text)).count();
+        let english = count(&|word| ENGLISH.contains(&word));
+        let best = self
+            .language
+            .iter()
+            .map(|language| (language, count(&|word| language.common.iter().any(|common| common == word))))
+            .max_by_key(|(_, hits)| *hits)?;
+        let (language, hits) = best;
+        (hits > english && (hits >= 2 || hits == among.len())).then_some(language)
+    }
+
+    /// Every text it says, for those who check where numbers come from.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.language.iter().map(|language| language.sorry.as_str())
+    }
+}
+
+/// A file that was compiled in.
+fn parsed<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Result<T, FlowError> {
+    toml::from_str(text).map_err(|error| FlowError {
+        file: file.to_owned(),
+        line: error.span().and_then(|span| text.get(..span.start)).map_or(0, |before| before.matches('\n').count() + 1),
+        problem: error.message().to_owned(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_languages_are_told_by_their_common_words_and_english_is_none() {
+        let others = Others::shipped().unwrap();
+        let name = |text: &str| others.of(text).map(|other| other.name.as_str());
+        assert_eq!(name("Ich habe meine Karte verloren"), Some("German"));
+        assert_eq!(name("Bonjour, j'ai perdu ma carte"), Some("French"));
+        assert_eq!(name("¿Dónde está mi dinero?"), Some("Spanish"));
+        assert_eq!(name("Buongiorno, vorrei un prestito"), Some("Italian"));
+        assert_eq!(name("Olá, perdi o meu cartão"), Some("Portuguese"));
+        assert_eq!(name("ik heb mijn pas verloren"), Some("Dutch"));
+        assert_eq!(name("Zgubiłem kartę, proszę o pomoc"), Some("Polish"));
+        assert_eq!(name("merhaba, kartımı kaybettim"), Some("Turkish"));
+        for english in ["I lost my card", "cancel", "no", "La Trattoria charged me twice", "C-10023", "why", "die", ""]
+        {
+            assert_eq!(name(english), None, "{english}");
+        }
+    }
 
     #[test]
     fn it_names_flows_and_articles_that_exist() {

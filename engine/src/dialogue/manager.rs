@@ -12,7 +12,7 @@ use super::clauses;
 use super::exchange::Exchange;
 use super::flow::{self, Does, Flow, FlowError, TALK_TO_HUMAN};
 use super::knowledge::Knowledge;
-use super::language::Phrasebook;
+use super::language::{Others, Phrasebook};
 use super::state::State;
 use super::words::Words;
 use crate::understanding::{Sentiment, Understanding};
@@ -62,6 +62,7 @@ pub struct Manager {
     flows: Arc<[Flow]>,
     pub(super) words: Arc<Words>,
     pub(super) chinese: Arc<Phrasebook>,
+    pub(super) others: Arc<Others>,
 }
 
 impl Manager {
@@ -82,7 +83,12 @@ impl Manager {
     }
 
     fn new(flows: Vec<Flow>) -> Result<Self, FlowError> {
-        Ok(Self { flows: flows.into(), words: Arc::new(Words::shipped()?), chinese: Arc::new(Phrasebook::chinese()?) })
+        Ok(Self {
+            flows: flows.into(),
+            words: Arc::new(Words::shipped()?),
+            chinese: Arc::new(Phrasebook::chinese()?),
+            others: Arc::new(Others::shipped()?),
+        })
     }
 
     /// The first words of every conversation: that it is an AI, and that a person is available at any time
@@ -187,7 +193,7 @@ impl Manager {
     /// Every text that flows and manager say by themselves.
     pub(super) fn own_texts(&self, mut each: impl FnMut(&str)) {
         each(&self.words.greeting);
-        self.chinese.texts().for_each(&mut each);
+        self.chinese.texts().chain(self.others.texts()).for_each(&mut each);
         for flow in self.flows.iter() {
             flow.opening.iter().for_each(|text| each(text));
             for slot in &flow.slots {

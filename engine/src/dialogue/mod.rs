@@ -40,7 +40,7 @@ pub use bank::{
     LoanApplication, Payment, PaymentFilter, PaymentStatus, Receipt, Refusal, Who,
 };
 pub use flows::{Flows, Refreshed};
-pub use knowledge::{Knowledge, Passage};
+pub use knowledge::{Knowledge, Passage, Phrasing, cosine, nearest_phrasing};
 pub use manager::{Error, Input, Manager, Turn};
 pub use money::Money;
 pub use operation::{

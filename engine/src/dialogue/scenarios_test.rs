@@ -98,8 +98,9 @@ async fn embedded_articles(engine: &crate::Engine) -> MemoryKnowledge {
     let mut knowledge = MemoryKnowledge::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         for passage in MemoryKnowledge::passages(&std::fs::read_to_string(entry.unwrap().path()).unwrap()) {
-            let words = format!("{}: {}. {}", passage.title, passage.heading, passage.text);
-            knowledge.add(passage, engine.embed(&words).await.unwrap());
+            let embeddings = passage.texts().map(|text| async move { engine.embed(&text).await.unwrap() });
+            let embeddings = futures::future::join_all(embeddings).await;
+            knowledge.add(passage, embeddings);
         }
     }
     knowledge

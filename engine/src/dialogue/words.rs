@@ -26,6 +26,7 @@ pub(super) struct Words {
     pub(super) which_other: String,
     pub(super) not_found: String,
     pub(super) clarify: String,
+    pub(super) clarify_passages: String,
     pub(super) clarify_open: String,
     pub(super) no_answer: String,
     pub(super) no_answer_here: String,

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use candor::app::App;
 use candor::jobs::{self, Failure, Handler, Handlers, Job};
-use candor::server::App;
 use chrono::Utc;
 use serde_json::json;
 

@@ -5,7 +5,7 @@ use actix_web::http::header::USER_AGENT;
 use actix_web::{HttpRequest, HttpResponse};
 
 use crate::accounts::{random_token, token_hash};
-use crate::server::App;
+use crate::app::App;
 use crate::{AppError, Result};
 
 use super::drafts::{self, Draft};

@@ -6,9 +6,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
+use crate::app::App;
 use crate::limits::Quota;
 use crate::pages::{self, Frame, Refusals};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::super::application::find_by_draft;

@@ -6,10 +6,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::accounts::token_hash;
+use crate::app::App;
 use crate::audit::{self, Actor, Entry};
 use crate::live::{CREDIT, Event};
 use crate::pages::{self, Frame, Moment};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::super::letters::{self, Letter};

@@ -6,10 +6,10 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::accounts::{Person, Role};
+use crate::app::App;
 use crate::audit::{self, Entry};
 use crate::error::OnConstraint;
 use crate::live::{CREDIT, Event};
-use crate::server::App;
 use crate::{AppError, Result, webhooks};
 
 use super::super::assessments::{self, StoredAssessment};

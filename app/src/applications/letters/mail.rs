@@ -6,8 +6,8 @@ use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::app::App;
 use crate::jobs::{Failure, Handler, Job};
-use crate::server::App;
 
 use super::super::application;
 use super::store;

@@ -1,7 +1,9 @@
 //! Registering models, letting one score in shadow, and putting one in force.
 
-use candor_engine::risk::Model;
+use std::path::Path;
+
 use candor_engine::risk::training::Variant;
+use candor_engine::risk::{self, Model};
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -12,6 +14,24 @@ use crate::error::OnConstraint;
 use crate::{AppError, Result};
 
 use super::store::{self, Status, StoredModel};
+
+/// Installs the risk model in `weights`, or the one inside the program; see [`install`].
+///
+/// # Errors
+/// [`AppError::Unavailable`] when the folder's model can not be read; as [`install`].
+pub async fn install_brought(db: &PgPool, weights: Option<&Path>) -> Result<()> {
+    let unreadable = |error: std::io::Error| AppError::Unavailable(format!("weights: the risk model: {error}"));
+    let (file, card) = match weights.map(|folder| folder.join("risk")) {
+        // A new bank gets the program's own model with its first application.
+        None if store::list(db).await?.is_empty() => return Ok(()),
+        None => (risk::SHIPPED_MODEL.to_vec(), risk::SHIPPED_CARD.to_owned()),
+        Some(folder) => (
+            std::fs::read(folder.join("model.json")).map_err(unreadable)?,
+            std::fs::read_to_string(folder.join("README.md")).unwrap_or_default(),
+        ),
+    };
+    install(db, &file, &card).await
+}
 
 /// Registers the model that the program came with, and puts it in force where none is, or where the one in force came
 /// with the program too: an upgrade of the program brings its model, but never takes the place of one that people chose.

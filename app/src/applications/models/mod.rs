@@ -9,7 +9,7 @@ mod store;
 
 use actix_web::web;
 
-pub use change::{install, keep_alternatives, register};
+pub use change::{install, install_brought, keep_alternatives, register};
 pub use loaded::{InForce, in_force, model};
 pub(super) use shadow::keep as keep_shadow;
 pub use store::{Status, StoredModel, alternatives, list};

@@ -8,9 +8,9 @@ use candor_engine::risk::Model;
 use uuid::Uuid;
 
 use crate::accounts::{Person, Role};
+use crate::app::App;
 use crate::knowledge::to_html;
 use crate::pages::{self, Frame, Moment, csv_file};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::comparison::{self, Comparison};

@@ -6,9 +6,9 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::accounts::Person;
+use crate::app::App;
 use crate::audit::{self, Entry};
 use crate::error::OnConstraint;
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::difference;

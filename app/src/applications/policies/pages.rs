@@ -5,8 +5,8 @@ use askama::Template;
 use uuid::Uuid;
 
 use crate::accounts::{Person, Role};
+use crate::app::App;
 use crate::pages::{self, Frame, Moment, Refusals, csv_file};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::change;

@@ -5,8 +5,8 @@ use askama::Template;
 use serde::Deserialize;
 
 use crate::accounts::{Person, Role};
+use crate::app::App;
 use crate::pages::{self, Frame, Moment, csv_file};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::catalogue::{self, Kept};

@@ -7,10 +7,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::accounts::{Person, Role};
+use crate::app::App;
 use crate::audit::{self, Entry};
 use crate::live::{CREDIT, Event};
 use crate::pages::{self, Frame, Refusals};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::super::decisions::{self, Consequence, Outcome, Verdict};

@@ -11,8 +11,8 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::Result;
 use crate::accounts::{Person, Role};
+use crate::app::App;
 use crate::live::CREDIT;
-use crate::server::App;
 
 /// How often a line is sent when nothing happens, so that a lost connection is noticed.
 const BEAT: Duration = Duration::from_secs(15);

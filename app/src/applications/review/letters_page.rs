@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use crate::Result;
 use crate::accounts::{Person, Role};
+use crate::app::App;
 use crate::pages::{self, Frame, Moment};
-use crate::server::App;
 
 use super::super::letters::{self, Letter};
 

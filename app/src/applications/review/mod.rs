@@ -1,6 +1,7 @@
 //! `/credit`: the officers' queue, an application's page, decisions and letters.
 
 mod actions;
+mod csv;
 mod events;
 mod letters_page;
 mod page;
@@ -25,8 +26,8 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/credit/letters/{letter}", web::get().to(letters_page::letter))
         .route("/credit/letters/{letter}/text", web::get().to(letters_page::text))
         .route("/credit/{application}", web::get().to(page::page))
-        .route("/credit/{application}/factors.csv", web::get().to(page::factors_csv))
-        .route("/credit/{application}/similar.csv", web::get().to(page::similar_csv))
+        .route("/credit/{application}/factors.csv", web::get().to(csv::factors))
+        .route("/credit/{application}/similar.csv", web::get().to(csv::similar))
         .route("/credit/{application}/assign", web::post().to(actions::assign))
         .route("/credit/{application}/release", web::post().to(actions::release))
         .route("/credit/{application}/labels", web::post().to(verdicts::label))

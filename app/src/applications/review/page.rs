@@ -10,8 +10,8 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::accounts::{Person, Role};
-use crate::pages::{self, Frame, Moment, Refusals, csv_file};
-use crate::server::App;
+use crate::app::App;
+use crate::pages::{self, Frame, Moment, Refusals};
 use crate::{AppError, Result, audit};
 
 use super::super::assessments::{self, Repetition, StoredAssessment, band_in_words, proposal_in_words};
@@ -439,50 +439,7 @@ async fn conversation_number(connection: &mut sqlx::PgConnection, conversation: 
     Ok(number)
 }
 
-/// Every factor of the newest assessment as CSV.
-pub(super) async fn factors_csv(
-    app: web::Data<App>,
-    person: Person,
-    application: web::Path<Uuid>,
-) -> Result<HttpResponse> {
-    person.require(Role::reads_credit)?;
-    let mut connection = app.db.acquire().await?;
-    let application = application::find(&mut *connection, *application).await?;
-    let stored = assessments::latest(&mut connection, application.id).await?;
-    let header = ["factor", "label", "value", "usual", "contribution_log_odds", "in_words"].map(str::to_owned).to_vec();
-    let rows = std::iter::once(header).chain(stored.assessment.attributions.into_iter().map(|part| {
-        vec![part.factor, part.label, part.value, part.usual, part.contribution.to_string(), part.in_words]
-    }));
-    csv_file(&format!("application-{}-factors.csv", application.number), rows)
-}
-
-/// The similar past cases as CSV.
-pub(super) async fn similar_csv(
-    app: web::Data<App>,
-    person: Person,
-    application: web::Path<Uuid>,
-) -> Result<HttpResponse> {
-    person.require(Role::reads_credit)?;
-    let mut connection = app.db.acquire().await?;
-    let application = application::find(&mut *connection, *application).await?;
-    let stored = assessments::latest(&mut connection, application.id).await?;
-    drop(connection);
-    let header = ["application", "received_at", "distance_log_odds", "probability", "decided", "became"];
-    let rows = precedents::precedents(&app.db, &stored).await?.into_iter().map(|case| {
-        vec![
-            case.number.to_string(),
-            case.received_at.to_rfc3339(),
-            case.distance.to_string(),
-            case.probability.to_string(),
-            case.status.as_str().to_owned(),
-            case.label.map_or_else(String::new, |label| label.as_str().to_owned()),
-        ]
-    });
-    let rows = std::iter::once(header.map(str::to_owned).to_vec()).chain(rows);
-    csv_file(&format!("application-{}-similar.csv", application.number), rows)
-}
-
-/// Reads an application's key from a path and refuses what is none.
+/// What is answered when somebody decides an application that no longer waits for a decision.
 pub(super) fn not_decidable(application: &Application) -> AppError {
     AppError::Conflict(format!(
         "This application is {}. Nothing was changed.",

@@ -6,9 +6,9 @@ use serde_json::json;
 
 use crate::Result;
 use crate::accounts::{Person, Role};
+use crate::app::App;
 use crate::audit::{self, Entry};
 use crate::pages::{self, Frame, Moment, csv_file};
-use crate::server::App;
 
 use super::super::{Channel, Status};
 use super::percent::percent;

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::accounts::{Person, Role};
+use crate::app::App;
 use crate::pages::{self, Refusals};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::super::labels::{self, LabelKind, Source};

@@ -3,8 +3,8 @@
 use uuid::Uuid;
 
 use crate::Result;
+use crate::app::App;
 use crate::conversations::{Channel, Conversation, NewMessage, store};
-use crate::server::App;
 
 use super::visitor::Visitor;
 

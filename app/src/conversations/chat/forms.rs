@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use crate::app::App;
 use crate::conversations::{
     Author, Conversation, PERSON_CHOICE, ResolvedBy, Satisfaction, Status, customer_says, store,
 };
 use crate::limits::{Quota, caller_address};
 use crate::pages::{Refusals, see_other};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::begin::{begin, current_or_new};

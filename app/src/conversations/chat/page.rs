@@ -8,9 +8,9 @@ use candor_engine::dialogue::Choice;
 use uuid::Uuid;
 
 use crate::Result;
+use crate::app::App;
 use crate::conversations::{Author, Conversation, MAX_CUSTOMER_CHARS, PERSON_CHOICE, store};
 use crate::pages::{Frame, Refusals};
-use crate::server::App;
 
 use super::view::{MessageView, Standing, messages};
 use super::visitor::Visitor;

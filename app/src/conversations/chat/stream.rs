@@ -12,9 +12,9 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
+use crate::app::App;
 use crate::conversations::{Author, store};
 use crate::live::{Event, conversation_topic};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::view::{MessageJson, Standing};

@@ -8,9 +8,9 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::accounts::{Person, Role};
+use crate::app::App;
 use crate::conversations::{Author, store};
 use crate::live::presence::Doing;
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::assignment::{self, HOLD_MINUTES, Step, take_step};

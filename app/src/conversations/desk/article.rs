@@ -5,10 +5,10 @@ use actix_web::{HttpResponse, web};
 use serde_json::json;
 
 use crate::accounts::{Person, Role};
+use crate::app::App;
 use crate::audit::{self, Entry};
 use crate::conversations::{Author, Message, Status, store};
 use crate::knowledge::{self, ArticleStatus, NewArticle};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::actions::{StepForm, go_on};

@@ -9,9 +9,9 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::accounts::{self, Colleague, Person};
+use crate::app::App;
 use crate::audit::{self, Entry};
 use crate::conversations::{Conversation, Message, NewMessage, ResolvedBy, Status, store};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::thread::holder;

@@ -4,8 +4,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::accounts::Person;
+use crate::app::App;
 use crate::conversations::{NewMessage, Status, store};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::assignment;

@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use crate::Result;
 use crate::accounts::{Person, Role};
+use crate::app::App;
 use crate::live::{self, Event};
-use crate::server::App;
 
 /// A comment this often keeps proxies from taking the stream for dead.
 const HEARTBEAT: Duration = Duration::from_secs(15);

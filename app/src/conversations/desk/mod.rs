@@ -22,10 +22,10 @@ mod view;
 use actix_web::{HttpResponse, web};
 
 use crate::accounts::{Person, Role};
+use crate::app::App;
 use crate::conversations::{Conversation, store};
 use crate::live::conversation_topic;
 use crate::live::presence::{Doing, Present};
-use crate::server::App;
 use crate::{Result, pages};
 
 use filter::{Filter, Query};

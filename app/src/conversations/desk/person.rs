@@ -5,9 +5,9 @@ use chrono::Utc;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::app::App;
 use crate::bank::{self, Account, Card, Customer, PostgresBank, SharedTransaction};
 use crate::conversations::{Conversation, store};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::inbox::intent_label;

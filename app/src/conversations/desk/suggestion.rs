@@ -15,10 +15,10 @@ use candor_engine::dialogue::{
 use candor_engine::understanding::Error as EngineFailure;
 use serde::Deserialize as _;
 
+use crate::app::App;
 use crate::bank::{self, PostgresBank, SharedTransaction};
 use crate::conversations::Conversation;
 use crate::knowledge::{self, PostgresKnowledge};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::thread::Question;
@@ -81,7 +81,7 @@ async fn find(app: &App, conversation: &Conversation, question: &Question) -> Re
     };
     let mut connection = app.db.acquire().await?;
     let found = knowledge::search(&app.knowledge, &mut connection, &question.text, embedding, PASSAGES).await?;
-    let best = found.into_iter().find(|found| found.score >= enough);
+    let best = found.into_iter().find(|found| found.nearness() >= enough);
     Ok(best.map(|found| article(&found.slug, &found.title, found.text)))
 }
 

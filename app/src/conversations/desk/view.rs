@@ -5,11 +5,11 @@ use chrono::Utc;
 use uuid::Uuid;
 
 use crate::accounts::{Colleague, Person};
+use crate::app::App;
 use crate::conversations::{Conversation, Status};
 use crate::live::conversation_topic;
 use crate::live::presence::{Doing, Present};
 use crate::pages::Frame;
-use crate::server::App;
 use crate::{Result, bank};
 
 use super::assignment;

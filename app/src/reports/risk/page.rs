@@ -7,8 +7,8 @@ use sqlx::PgPool;
 
 use crate::Result;
 use crate::accounts::{Person, Role};
+use crate::app::App;
 use crate::pages::{self, Frame};
-use crate::server::App;
 
 use super::sheet::{Sheet, frame};
 use super::{PERIODS, credit, scores};

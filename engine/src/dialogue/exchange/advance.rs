@@ -1,7 +1,7 @@
 //! Walking a flow: from the top, passing over what is done, until something must be asked.
 
 use super::super::action::{Action, Choice, SummaryCard, SummaryRow};
-use super::super::answer::{Listening, read};
+use super::super::answer::{Listening, email, read, words};
 use super::super::bank::BankError;
 use super::super::flow::{Act, Does, Flow, IDENTIFY, Slot, SlotKind, Step, Template};
 use super::super::state::{Asked, Done, Heard, Run, Value};
@@ -70,7 +70,11 @@ impl<'m> Exchange<'m> {
     /// Identification comes first; what the customer has said already may answer its questions.
     fn identify(&mut self) {
         let Some(flow) = self.manager.flow(IDENTIFY) else { return };
-        let heard: Vec<Heard> = self.run().map(|run| run.heard.clone()).unwrap_or_default();
+        let mut heard: Vec<Heard> = self.run().map(|run| run.heard.clone()).unwrap_or_default();
+        // "Change my email to anna@example.com": that address says nothing about who asks.
+        for heard in &mut heard {
+            heard.used.extend(new_email(&heard.text).map(|span| (span.start, span.end)));
+        }
         let mut request = self.request(flow, "");
         request.heard = heard;
         self.start(request);
@@ -262,7 +266,7 @@ impl<'m> Exchange<'m> {
     async fn fill_from_heard(&mut self, slot: &'m Slot) -> Result<After, BankError> {
         let heard = self.run().map(|run| run.heard.clone()).unwrap_or_default();
         for (at, heard) in heard.iter().enumerate() {
-            let named = !slot.hints.is_empty() && hinted(slot, &heard.text);
+            let named = (!slot.hints.is_empty() && hinted(slot, &heard.text)) || self.identifies(slot, &heard.text);
             if !slot.open && !named {
                 continue;
             }
@@ -308,7 +312,10 @@ impl<'m> Exchange<'m> {
                 let value =
                     Value { value: found.value, shown: found.shown, fields: Default::default(), seq: heard.seq };
                 self.fill(slot, value);
-                let takes = matches!(slot.kind, SlotKind::Money { .. } | SlotKind::Months { .. } | SlotKind::Phone);
+                let takes = matches!(
+                    slot.kind,
+                    SlotKind::Money { .. } | SlotKind::Months { .. } | SlotKind::Phone | SlotKind::Who
+                );
                 if takes && let Some(heard) = self.run_mut().and_then(|run| run.heard.get_mut(at)) {
                     heard.used.push((found.span.start, found.span.end));
                 }
@@ -316,6 +323,17 @@ impl<'m> Exchange<'m> {
             }
         }
         Ok(After::Pass)
+    }
+
+    /// Whether a postcode in the text says who asks, because a customer number or a birthday stands beside it:
+    /// "C-10023, born 14 March 1988, 10115".
+    fn identifies(&self, slot: &Slot, text: &str) -> bool {
+        let Some(flow) = self.flow().filter(|_| matches!(slot.kind, SlotKind::Postcode)) else { return false };
+        let currency = &self.manager.words.currency;
+        flow.slots.iter().any(|other| {
+            matches!(other.kind, SlotKind::Who | SlotKind::Birthday)
+                && read(other, text, Listening::Overheard, self.input.today, currency).is_some()
+        })
     }
 
     /// Whether an amount that was heard is another slot's: "I want a loan, I earn 2400 a month" names an income, and
@@ -411,5 +429,26 @@ impl<'m> Exchange<'m> {
             self.state.queue.push_back(request);
         }
         Ok(())
+    }
+}
+
+/// Where a text names a mail address that something is to be changed to: "to anna@example.com", "my new email is …".
+fn new_email(text: &str) -> Option<std::ops::Range<usize>> {
+    let (_, span) = email(text)?;
+    let before = words(text.get(..span.start)?);
+    let near = before.iter().rev().take(4).any(|word| word.text == "new");
+    (near || before.last().is_some_and(|word| word.text == "to")).then_some(span)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_to_change_to_is_told_from_the_one_that_says_who_asks() {
+        assert!(new_email("please change my email to anna@example.com").is_some());
+        assert!(new_email("my new email address is anna@example.com").is_some());
+        assert!(new_email("my email is anna@example.com and I moved house").is_none());
+        assert!(new_email("I want to change my address").is_none());
     }
 }

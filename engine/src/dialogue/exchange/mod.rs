@@ -3,6 +3,7 @@
 mod advance;
 mod chinese;
 mod consult;
+mod foreign;
 mod ground;
 mod open;
 mod operate;

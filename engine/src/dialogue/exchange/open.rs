@@ -6,7 +6,7 @@ use super::super::bank::BankError;
 use super::super::flow::{Flow, IDENTIFY, TALK_TO_HUMAN};
 use super::super::lexicon;
 use super::super::state::Asked;
-use super::consult::content;
+use super::consult::{PASSAGE, content};
 use super::{CERTAIN, Exchange, FAILURES, START};
 use crate::understanding::Understanding;
 
@@ -85,8 +85,12 @@ impl<'m> Exchange<'m> {
                     }
                 }
                 Wish::Question => {
+                    if self.answer_foreign(&words) {
+                        return Ok(());
+                    }
                     if !self.consult(&words).await? {
-                        if self.guess_wish(&words) {
+                        let passages = self.maybe_meant(&words).await?;
+                        if self.guess_wish(&words, passages) {
                             return Ok(());
                         }
                         self.decline(&words);
@@ -195,8 +199,9 @@ impl<'m> Exchange<'m> {
         self.manager.by_intent(&understanding.intent).filter(|_| sure)
     }
 
-    /// Asks whether the customer wants what the encoder holds for likely. Says whether it did.
-    fn guess_wish(&mut self, text: &str) -> bool {
+    /// Asks whether the customer wants what the encoder holds for likely, or means one of some passages' headings. Says
+    /// whether it did.
+    fn guess_wish(&mut self, text: &str, passages: Vec<String>) -> bool {
         let whole = self.input.understanding;
         let likely = std::iter::once((whole.intent.as_str(), whole.confidence))
             .chain(whole.alternatives.iter().map(|(intent, confidence)| (intent.as_str(), *confidence)));
@@ -211,7 +216,7 @@ impl<'m> Exchange<'m> {
             }
         }
         let likely_best = flows.first().copied();
-        if likely_best.is_none() && lexicon::is_question(text) {
+        if likely_best.is_none() && passages.is_empty() && lexicon::is_question(text) {
             return false;
         }
         self.state.failures = self.state.failures.saturating_add(1);
@@ -222,6 +227,15 @@ impl<'m> Exchange<'m> {
         }
         let mut choices: Vec<Choice> =
             flows.iter().take(3).map(|flow| Choice::new(flow.title.clone(), format!("start:{}", flow.name))).collect();
+        if !passages.is_empty() {
+            let mut offered: Vec<Choice> =
+                passages.into_iter().map(|heading| Choice::new(heading, PASSAGE.to_owned())).collect();
+            offered.append(&mut choices);
+            offered.push(Choice::new("Talk to a person", "human"));
+            let text = self.manager.words.clarify_passages.clone();
+            self.ask(Asked::Offer { yes: "wishes".to_owned() }, text, offered, None);
+            return true;
+        }
         match likely_best {
             Some(flow) => {
                 choices.push(Choice::new("Something else", "no"));

@@ -8,6 +8,7 @@ use super::super::lexicon;
 use super::super::money::Money;
 use super::super::state::{Asked, Language, Value};
 use super::super::words::put;
+use super::consult::PASSAGE;
 use super::records::Resolved;
 use super::within::negated;
 use super::{Exchange, FAILURES};
@@ -25,6 +26,13 @@ impl<'m> Exchange<'m> {
                 ("why", _) => self.explain(),
                 // Sent again after a failure: the question that waits is asked once more.
                 ("again", _) => {}
+                // The button's words are the passage's heading.
+                (PASSAGE, _) => {
+                    self.state.asked = None;
+                    if !self.consult(self.input.text).await? {
+                        self.decline(self.input.text);
+                    }
+                }
                 ("wishes", _) => self.offer_wishes(self.manager.words.hello.clone()),
                 ("yes", Some(Asked::Confirm { fingerprint, .. })) => self.confirm(&fingerprint),
                 ("no", Some(Asked::Confirm { step, .. })) => self.decline_step(step),

@@ -1,7 +1,7 @@
 //! A flow is running or something was asked: an answer, a confirmation, a repair, or something else altogether?
 
 use super::super::action::HandOffReason;
-use super::super::answer::{Found, Listening, read, words};
+use super::super::answer::{Found, Listening, find_exactly, read, words};
 use super::super::bank::BankError;
 use super::super::flow::{Flow, Slot, SlotKind};
 use super::super::lexicon;
@@ -169,6 +169,10 @@ impl<'m> Exchange<'m> {
         let own_words = matches!(slot.kind, SlotKind::Text { .. });
         if own_words && self.is_clearly_other(text).await? {
             return Ok(true);
+        }
+        // "I want to complain" says once more what is being done, and nothing of what happened.
+        if own_words && self.flow().is_some_and(|flow| only_names(flow, text)) {
+            return Ok(false);
         }
         if own_words
             && lexicon::puts_right(text)
@@ -366,6 +370,13 @@ impl<'m> Exchange<'m> {
             self.hand_off(HandOffReason::Misunderstood, text);
         }
     }
+}
+
+/// Whether a text is no more than the words that stand for a flow.
+fn only_names(flow: &Flow, text: &str) -> bool {
+    let among = words(text);
+    let settles = |phrase: &&String| find_exactly(&among, phrase).is_some() && among.len() <= words(phrase).len() + 1;
+    flow.settles.iter().any(|phrase| settles(&phrase))
 }
 
 /// Whether one of a slot's hints stands in the text; a slot without hints is hinted at by its words.

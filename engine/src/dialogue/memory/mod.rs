@@ -4,5 +4,5 @@ mod articles;
 mod bank;
 mod demonstration;
 
-pub use articles::MemoryKnowledge;
+pub use articles::{MemoryKnowledge, ReadPassage};
 pub use bank::{MemoryBank, MemoryCustomer};

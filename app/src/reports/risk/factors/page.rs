@@ -9,10 +9,10 @@ use candor_engine::risk::importance::Sample;
 use serde::Deserialize;
 
 use crate::accounts::{Person, Role};
+use crate::app::App;
 use crate::applications::models;
 use crate::error::FieldError;
 use crate::pages::{self, Frame, Refusals};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::cases::{Case, cases, explained};

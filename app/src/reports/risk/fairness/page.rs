@@ -6,10 +6,10 @@ use candor_engine::risk::fairness::Jurisdiction;
 use serde::Deserialize;
 
 use crate::accounts::{Person, Role};
+use crate::app::App;
 use crate::applications::models;
 use crate::error::FieldError;
 use crate::pages::{self, Frame, Refusals};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::cases::{cases, explained};

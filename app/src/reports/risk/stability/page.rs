@@ -4,10 +4,10 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 
 use crate::accounts::{Person, Role};
+use crate::app::App;
 use crate::applications::models;
 use crate::error::FieldError;
 use crate::pages::{self, Frame, Refusals};
-use crate::server::App;
 use crate::{AppError, Result};
 
 use super::cases::cases;

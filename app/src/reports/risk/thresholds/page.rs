@@ -6,10 +6,10 @@ use candor_engine::risk::Bands;
 
 use crate::Result;
 use crate::accounts::{Person, Role};
+use crate::app::App;
 use crate::applications::policies;
 use crate::error::FieldError;
 use crate::pages::{self, Frame, Refusals};
-use crate::server::App;
 
 use super::cases::labelled;
 use super::curves;
