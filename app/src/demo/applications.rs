@@ -27,6 +27,10 @@ const EARLIER_DAYS: u32 = 120;
 const EARLIER_OF_TEN: u32 = 9;
 /// Newer applications are left for whoever tries the program.
 const OPEN_DAYS: f64 = 4.0;
+/// Older ones wait for nobody: all would be past their deadline of 30 days soon.
+const SETTLED_DAYS: i64 = 20;
+/// From this probability of fraud on an officer believes the score, whatever the papers look like.
+const BEYOND_DOUBT: f64 = 0.5;
 
 pub(super) async fn fill(
     app: &App,
@@ -158,7 +162,8 @@ fn stranger(rng: &mut ChaCha8Rng, demo: &risk::demo::DemoApplication) -> Applica
     }
 }
 
-/// Decides as an officer would, and says when: some hours after it arrived.
+/// Decides as an officer would, and says when: some hours after it arrived. What waits for a second person was decided in the
+/// last two days.
 async fn decide(
     app: &App,
     rng: &mut ChaCha8Rng,
@@ -169,11 +174,14 @@ async fn decide(
 ) -> Result<Decided> {
     let assessment = &submitted.assessment;
     let codes = applications::principal_reasons(assessment);
+    let is_settled = received < Utc::now() - Duration::days(SETTLED_DAYS);
+    let is_doubtful = assessment.probability < BEYOND_DOUBT;
     let outcome = match assessment.proposal {
         Proposal::Approve => Outcome::Approved,
-        Proposal::Refer if codes.is_empty() || rng.random_bool(0.55) => Outcome::Approved,
+        Proposal::Refer if codes.is_empty() || (rng.random_bool(0.55) && is_doubtful) => Outcome::Approved,
+        _ if codes.is_empty() && is_settled => Outcome::Approved,
         _ if codes.is_empty() => Outcome::Referred,
-        Proposal::Decline if rng.random_bool(0.06) => Outcome::Approved,
+        Proposal::Decline if rng.random_bool(0.06) && is_doubtful => Outcome::Approved,
         Proposal::Refer | Proposal::Decline => Outcome::Declined,
     };
     let verdict = Verdict {
@@ -189,11 +197,15 @@ async fn decide(
     let application = submitted.application.id;
     let decision = decisions::decide(app, &staff.officer, application, submitted.assessment_id, &verdict).await?;
     // Some large overrides are left waiting, so that the second person's page has something to show.
-    let is_seconded = decision.needs_second && rng.random_bool(0.5);
+    let is_seconded = decision.needs_second && (rng.random_bool(0.5) || is_settled);
     if is_seconded {
         decisions::confirm(app, &staff.senior, decision.id).await?;
     }
-    let at = (received + Duration::minutes(rng.random_range(40..2_800))).min(Utc::now());
+    let after = Duration::minutes(rng.random_range(40..2_800));
+    let at = match decision.needs_second && !is_seconded {
+        true => (Utc::now() - after).max(received),
+        false => (received + after).min(Utc::now()),
+    };
     Ok(Decided {
         application,
         decision: decision.id,

@@ -11,6 +11,7 @@
 //! Every sum has one order, with whatever instructions: the same row gives the same bits on every machine.
 
 mod columns;
+mod entries;
 mod games;
 mod kernel;
 mod patterns;
@@ -18,15 +19,25 @@ mod pieces;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use super::ensemble::Ensemble;
 use super::shap::{Explainer, Scratch};
 use columns::Columns;
+use entries::Entries;
 use games::Game;
+use kernel::LANES;
 use patterns::Patterns;
-use pieces::{Unit, cut};
+use pieces::{Piece, cut};
 
-/// Rows that are worked on together: enough to use a table while it is in the cache.
-const BLOCK: usize = 1024;
+/// Rows for which the tables are read once: many, because the tables come from memory.
+const BLOCK: usize = 32 * LANES;
+
+/// Fewer rows than this are explained one by one.
+const FEW: usize = 8;
+
+/// Numbers in the tables that are worked on together (128 KiB), which stay in a core's cache meanwhile.
+const TOGETHER: usize = 1 << 14;
 
 /// Tables hold at most this many numbers (256 MiB); trees beyond that are explained without.
 const MOST_ENTRIES: usize = 1 << 25;
@@ -37,8 +48,10 @@ pub struct Tables {
     features: usize,
     baseline: f64,
     columns: Columns,
-    units: Vec<Unit>,
-    entries: Vec<f64>,
+    pieces: Vec<Piece>,
+    /// The pieces that are worked on together.
+    groups: Vec<Range<usize>>,
+    entries: Entries,
     rest: Rest,
 }
 
@@ -54,6 +67,7 @@ enum Rest {
 #[derive(Debug, Clone)]
 pub struct Workspace {
     ranks: Vec<u16>,
+    sums: Vec<f64>,
     row: Vec<f64>,
     scratch: Option<Scratch>,
     right: Vec<bool>,
@@ -93,16 +107,7 @@ impl Tables {
 
     fn new(ensemble: &Ensemble, background: Option<&[Vec<f64>]>) -> Tables {
         let cut = cut(ensemble, MOST_ENTRIES);
-        let mut ranks = Vec::new();
-        for row in background.unwrap_or_default() {
-            let from = ranks.len();
-            ranks.resize(from + cut.columns.width(), 0);
-            if let Some(ranks) = ranks.get_mut(from..) {
-                cut.columns.rank(row, ranks);
-            }
-        }
-        let rows = background.map(|rows| (rows.len(), ranks.as_slice()));
-        let entries = Game { columns: &cut.columns, background: rows }.fill(ensemble, &cut);
+        let entries = Game::new(&cut.columns, background).fill(ensemble, &cut);
         let others =
             Ensemble::of(cut.others.iter().filter_map(|&tree| ensemble.trees().get(tree)), ensemble.features());
         let rest = match background {
@@ -117,7 +122,15 @@ impl Tables {
                 sum / u32::try_from(rows.len()).map_or(f64::NAN, f64::from)
             }
         };
-        Tables { features: ensemble.features(), baseline, columns: cut.columns, units: cut.units, entries, rest }
+        Tables {
+            features: ensemble.features(),
+            baseline,
+            columns: cut.columns,
+            groups: groups(&cut.pieces),
+            pieces: cut.pieces,
+            entries,
+            rest,
+        }
     }
 
     /// Log-odds when nothing is known: the mean over the training data, or over the background.
@@ -127,13 +140,14 @@ impl Tables {
 
     /// Bytes that the tables take.
     pub fn size(&self) -> usize {
-        size_of_val(self.entries.as_slice())
+        self.entries.len() * size_of::<f64>()
     }
 
     /// Room for one thread's work.
     pub fn workspace(&self) -> Workspace {
         Workspace {
             ranks: vec![0; self.columns.width() * BLOCK],
+            sums: vec![0.0; self.features * BLOCK],
             row: vec![0.0; self.features],
             scratch: match &self.rest {
                 Rest::PathDependent(explainer) => Some(explainer.scratch()),
@@ -175,15 +189,44 @@ impl Tables {
     }
 
     fn block(&self, rows: &[f64], workspace: &mut Workspace, out: &mut [f64]) {
-        out.fill(0.0);
-        let width = self.columns.width();
-        for (row, ranks) in rows.chunks_exact(self.features).zip(workspace.ranks.chunks_exact_mut(width)) {
-            self.columns.rank(row, ranks);
+        if rows.len() < FEW * self.features {
+            for (row, out) in rows.chunks_exact(self.features).zip(out.chunks_exact_mut(self.features)) {
+                out.fill(0.0);
+                self.columns.rank(row, self.features, 1, &mut workspace.ranks);
+                kernel::add_one(&self.pieces, &self.entries, &workspace.ranks, out);
+            }
+        } else {
+            self.many(rows, workspace, out);
         }
-        let count = rows.len() / self.features;
-        if let Some(ranks) = workspace.ranks.get(..count * width) {
-            kernel::add(&self.units, &self.entries, ranks, width, out, self.features);
+        self.add_rest(rows, workspace, out);
+    }
+
+    /// The tables' part of many rows: a few pieces after another, and for each all rows.
+    fn many(&self, rows: &[f64], workspace: &mut Workspace, out: &mut [f64]) {
+        let (features, width) = (self.features, self.columns.width().max(1));
+        workspace.sums.fill(0.0);
+        for (rows, ranks) in rows.chunks(LANES * features).zip(workspace.ranks.chunks_exact_mut(LANES * width)) {
+            self.columns.rank(rows, features, LANES, ranks);
         }
+        for group in &self.groups {
+            let pieces = self.pieces.get(group.clone()).unwrap_or_default();
+            let lanes =
+                workspace.ranks.chunks_exact(LANES * width).zip(workspace.sums.chunks_exact_mut(LANES * features));
+            for (rows, (ranks, sums)) in rows.chunks(LANES * features).zip(lanes) {
+                kernel::add(pieces, &self.entries, rows.len() / features, ranks, sums);
+            }
+        }
+        for (out, sums) in out.chunks_mut(LANES * features).zip(workspace.sums.chunks_exact(LANES * features)) {
+            for (lane, out) in out.chunks_exact_mut(features).enumerate() {
+                for (out, sums) in out.iter_mut().zip(sums.chunks_exact(LANES)) {
+                    *out = sums.get(lane).copied().unwrap_or(f64::NAN);
+                }
+            }
+        }
+    }
+
+    /// Adds what the trees without tables give.
+    fn add_rest(&self, rows: &[f64], workspace: &mut Workspace, out: &mut [f64]) {
         match (&self.rest, &mut workspace.scratch) {
             (Rest::PathDependent(explainer), Some(scratch)) => {
                 for (row, out) in rows.chunks_exact(self.features).zip(out.chunks_exact_mut(self.features)) {
@@ -199,4 +242,21 @@ impl Tables {
             _ => {}
         }
     }
+}
+
+/// Pieces one after another whose tables have at most [`TOGETHER`] numbers, or a single one with more.
+fn groups(pieces: &[Piece]) -> Vec<Range<usize>> {
+    let mut groups: Vec<Range<usize>> = Vec::new();
+    let mut size = 0;
+    for (position, piece) in pieces.iter().enumerate() {
+        size += piece.size();
+        match groups.last_mut() {
+            Some(group) if size <= TOGETHER => group.end = position + 1,
+            _ => {
+                groups.push(position..position + 1);
+                size = piece.size();
+            }
+        }
+    }
+    groups
 }

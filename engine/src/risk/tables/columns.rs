@@ -26,13 +26,20 @@ struct Column {
     feature: usize,
     missing: u16,
     zero_missing: bool,
-    question: Question,
+    bounds: Bounds,
 }
 
 #[derive(Debug, Clone)]
-enum Question {
+enum Bounds {
     Thresholds(Vec<f64>),
     Codes(Vec<u32>),
+}
+
+/// What a node asks: whether the rank in a column has reached its cut, from which on a row goes right.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Question {
+    pub(super) column: u16,
+    pub(super) cut: u16,
 }
 
 /// All columns of an ensemble.
@@ -66,9 +73,9 @@ impl Columns {
                 feature: key.feature as usize,
                 missing: if key.missing_left { 0 } else { HIGHEST },
                 zero_missing: key.zero_missing,
-                question: match &key.codes {
-                    None => Question::Thresholds(thresholds),
-                    Some(codes) => Question::Codes(codes.clone()),
+                bounds: match &key.codes {
+                    None => Bounds::Thresholds(thresholds),
+                    Some(codes) => Bounds::Codes(codes.clone()),
                 },
             });
             places.insert(key, u16::try_from(columns.len() - 1).ok()?);
@@ -76,36 +83,44 @@ impl Columns {
         Some(Columns { columns, places })
     }
 
-    /// Ranks of a row: a multiple of 32, so that they fill registers.
+    /// How many there are.
     pub(super) fn width(&self) -> usize {
-        self.columns.len().next_multiple_of(32).max(32)
+        self.columns.len()
     }
 
-    /// The column that a node reads, and the rank from which on it goes right.
-    pub(super) fn question(&self, tree: &Tree, node: usize) -> (u16, u16) {
-        let place = self.places.get(&key(tree, node)).copied().unwrap_or(0);
-        let cut = match (tree.split(node), &self.columns[usize::from(place)].question) {
-            (Split::Below(threshold), Question::Thresholds(thresholds)) => {
+    /// What a node asks.
+    pub(super) fn question(&self, tree: &Tree, node: usize) -> Question {
+        let column = self.places.get(&key(tree, node)).copied().unwrap_or(0);
+        let cut = match (tree.split(node), &self.columns[usize::from(column)].bounds) {
+            (Split::Below(threshold), Bounds::Thresholds(thresholds)) => {
                 // The node's own threshold has been reached.
                 thresholds.partition_point(|other| *other <= threshold)
             }
             _ => 1,
         };
-        (place, u16::try_from(cut).unwrap_or(HIGHEST))
+        Question { column, cut: u16::try_from(cut).unwrap_or(HIGHEST) }
     }
 
-    /// Writes a row's ranks.
-    pub(super) fn rank(&self, row: &[f64], ranks: &mut [u16]) {
-        for (column, rank) in self.columns.iter().zip(ranks) {
-            let value = row[column.feature];
-            *rank = if value.is_nan() || (column.zero_missing && value.abs() <= ZERO) {
-                column.missing
-            } else {
-                match &column.question {
-                    Question::Thresholds(thresholds) => u16::try_from(reached(thresholds, value)).unwrap_or(HIGHEST),
-                    Question::Codes(codes) => u16::from(!codes.iter().any(|&code| f64::from(code) == value)),
-                }
-            };
+    /// Writes the ranks of some rows of `features` values each: for every column one after another, `lanes` numbers, of
+    /// which the first are the rows'.
+    pub(super) fn rank(&self, rows: &[f64], features: usize, lanes: usize, ranks: &mut [u16]) {
+        for (column, ranks) in self.columns.iter().zip(ranks.chunks_exact_mut(lanes)) {
+            for (row, rank) in rows.chunks_exact(features).zip(ranks) {
+                *rank = column.rank(row[column.feature]);
+            }
+        }
+    }
+}
+
+impl Column {
+    #[inline(always)]
+    fn rank(&self, value: f64) -> u16 {
+        if value.is_nan() || (self.zero_missing && value.abs() <= ZERO) {
+            return self.missing;
+        }
+        match &self.bounds {
+            Bounds::Thresholds(thresholds) => u16::try_from(reached(thresholds, value)).unwrap_or(HIGHEST),
+            Bounds::Codes(codes) => u16::from(!codes.iter().any(|&code| f64::from(code) == value)),
         }
     }
 }

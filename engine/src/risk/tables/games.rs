@@ -5,13 +5,20 @@ use super::super::ensemble::{Ensemble, Tree};
 use super::super::paths::{Leaf, Part, Paths};
 use super::super::quadrature::Points;
 use super::columns::Columns;
-use super::kernel::{pext, sides};
-use super::pieces::{Cut, Piece, Unit};
+use super::entries::Entries;
+use super::kernel::{LANES, ways};
+use super::pieces::{Cut, Origin, Piece};
 
-/// Path-dependent, or interventional with background rows and their ranks.
+/// Path-dependent, or interventional with background rows.
 pub(super) struct Game<'g> {
-    pub(super) columns: &'g Columns,
-    pub(super) background: Option<(usize, &'g [u16])>,
+    columns: &'g Columns,
+    background: Option<Background>,
+}
+
+/// The background's ranks, as the kernel reads them, and how many rows there are.
+struct Background {
+    ranks: Vec<u16>,
+    rows: usize,
 }
 
 /// What a leaf asks of one feature, in the bits of a piece's index.
@@ -22,60 +29,72 @@ struct Asked {
     want: usize,
 }
 
-impl Game<'_> {
+impl<'g> Game<'g> {
+    pub(super) fn new(columns: &'g Columns, background: Option<&[Vec<f64>]>) -> Game<'g> {
+        let background = background.map(|rows| {
+            let lanes = columns.width() * LANES;
+            let mut ranks = vec![0; rows.len().div_ceil(LANES) * lanes];
+            for (rows, ranks) in rows.chunks(LANES).zip(ranks.chunks_exact_mut(lanes.max(1))) {
+                let features = rows.first().map_or(1, Vec::len).max(1);
+                columns.rank(&rows.concat(), features, LANES, ranks);
+            }
+            Background { ranks, rows: rows.len() }
+        });
+        Game { columns, background }
+    }
+
     /// All tables of a cut.
-    pub(super) fn fill(&self, ensemble: &Ensemble, cut: &Cut) -> Vec<f64> {
-        let mut entries = vec![0.0; cut.entries];
+    pub(super) fn fill(&self, ensemble: &Ensemble, cut: &Cut) -> Entries {
+        let mut entries = Entries::zeros(cut.entries);
         let mut current: Option<(usize, Paths)> = None;
-        let mut words = Vec::new();
-        for unit in &cut.units {
-            let tree = &ensemble.trees()[unit.tree];
-            if current.as_ref().is_none_or(|(known, _)| *known != unit.tree) {
-                current = Some((unit.tree, Paths::of(tree)));
+        for (piece, origin) in cut.pieces.iter().zip(&cut.origins) {
+            let tree = &ensemble.trees()[origin.tree];
+            if current.as_ref().is_none_or(|(known, _)| *known != origin.tree) {
+                current = Some((origin.tree, Paths::of(tree)));
             }
-            let Some((_, paths)) = &current else { continue };
-            if let Some((_, ranks)) = self.background {
-                words.clear();
-                words.extend(ranks.chunks_exact(self.columns.width()).map(|ranks| sides(unit, ranks)));
-            }
-            for piece in &unit.pieces {
-                let size = piece.features.len() << piece.mask.count_ones();
-                let table = &mut entries[piece.from..piece.from + size];
-                self.fill_piece(tree, unit, piece, paths, &words, table);
+            if let Some((_, paths)) = &current {
+                self.fill_piece(tree, piece, origin, paths, entries.get_mut(piece.from..piece.from + piece.size()));
             }
         }
         entries
     }
 
-    fn fill_piece(&self, tree: &Tree, unit: &Unit, piece: &Piece, paths: &Paths, words: &[u64], table: &mut [f64]) {
-        let width = piece.features.len();
-        let bits = piece.mask.count_ones();
-        // For every way to go, how many background rows go it.
-        let mut ways = vec![0.0; 1 << bits];
-        for &word in words {
-            ways[pext(word, piece.mask)] += 1.0;
+    /// For every way to go, how many background rows go it.
+    fn counts(&self, piece: &Piece) -> Vec<f64> {
+        let mut counts = vec![0.0; 1 << piece.questions().len()];
+        if let Some(background) = &self.background {
+            let lanes = (self.columns.width() * LANES).max(1);
+            let all = background.ranks.chunks_exact(lanes).flat_map(|ranks| ways(piece.questions(), ranks));
+            for way in all.take(background.rows) {
+                counts[usize::from(way)] += 1.0;
+            }
         }
-        for leaf in leaves_below(tree, paths, piece.top) {
-            let asked: Vec<Asked> = paths.parts(leaf).iter().map(|part| ask(unit, piece, paths, part)).collect();
+        counts
+    }
+
+    fn fill_piece(&self, tree: &Tree, piece: &Piece, origin: &Origin, paths: &Paths, table: &mut [f64]) {
+        let counts = self.counts(piece);
+        for leaf in leaves_below(tree, paths, origin.top) {
+            let asked: Vec<Asked> = paths.parts(leaf).iter().map(|part| ask(piece, origin, paths, part)).collect();
             let pattern = |way: usize| {
                 asked
                     .iter()
                     .enumerate()
                     .fold(0, |pattern, (at, asked)| pattern | usize::from(way & asked.mask == asked.want) << at)
             };
-            let values = match self.background {
+            let values = match &self.background {
                 None => path_dependent(leaf, &asked),
-                Some((rows, _)) => {
+                Some(background) => {
                     let mut shares = vec![0.0; 1 << asked.len()];
-                    let rows = u32::try_from(rows).map_or(f64::NAN, f64::from);
-                    for (way, count) in ways.iter().enumerate() {
+                    let rows = u32::try_from(background.rows).map_or(f64::NAN, f64::from);
+                    for (way, count) in counts.iter().enumerate() {
                         shares[pattern(way)] += count;
                     }
                     shares.iter_mut().for_each(|share| *share /= rows);
                     interventional(leaf, &shares, asked.len())
                 }
             };
-            for (way, entry) in table.chunks_exact_mut(width).enumerate() {
+            for (way, entry) in table.chunks_exact_mut(piece.stride()).enumerate() {
                 let values = &values[pattern(way) * asked.len()..];
                 for (asked, value) in asked.iter().zip(values) {
                     entry[asked.slot] += value;
@@ -101,16 +120,14 @@ fn leaves_below<'p>(tree: &Tree, paths: &'p Paths, top: usize) -> Vec<&'p Leaf> 
     leaves
 }
 
-fn ask(unit: &Unit, piece: &Piece, paths: &Paths, part: &Part) -> Asked {
+fn ask(piece: &Piece, origin: &Origin, paths: &Paths, part: &Part) -> Asked {
     let (mut mask, mut want) = (0, 0);
     for edge in paths.edges(part) {
-        let bit = unit.nodes.iter().position(|&node| node == edge.node).unwrap_or(0);
-        // The bits of the index are the piece's bits in their order.
-        let place = (piece.mask & ((1 << bit) - 1)).count_ones();
+        let place = origin.nodes.iter().position(|&node| node == edge.node).unwrap_or(0);
         mask |= 1 << place;
         want |= usize::from(edge.right) << place;
     }
-    let slot = piece.features.iter().position(|&feature| feature == part.feature).unwrap_or(0);
+    let slot = piece.features().iter().position(|&feature| feature == part.feature).unwrap_or(0);
     Asked { slot, share: part.share, mask, want }
 }
 

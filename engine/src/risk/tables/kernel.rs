@@ -1,159 +1,171 @@
-//! The inner loops: which way rows go at 64 nodes, and adding a table's entry. Dispatched when the program runs; additions
-//! have the same order in every version.
-#![expect(clippy::cast_possible_truncation, reason = "an index has at most 10 bits")]
+//! The inner loops: which entry of a piece's table each of 64 rows needs, and adding it to the rows' sums.
+//!
+//! Rows lie side by side: a column's ranks of 64 rows are one array, and so are a feature's sums. A processor's register then holds
+//! the same thing of several rows, for the questions (16 rows in an instruction) as for the additions (4 rows). To every sum a
+//! piece adds one number, pieces come in one order, and so the bits are the same with whatever instructions.
 #![expect(clippy::indexing_slicing, reason = "pieces and their tables are made together, with all indices in range")]
 
-use super::pieces::{NODES, Unit};
+use super::columns::Question;
+use super::entries::Entries;
+use super::pieces::Piece;
 
-/// Rows whose sums are worked on together, so that additions to one row need not wait for each other.
-const ROWS: usize = 16;
+/// Rows side by side.
+pub(super) const LANES: usize = 64;
 
-/// Adds every piece's entry to every row's sums. `ranks` and `out` hold `width` and `features` numbers per row.
-#[expect(unsafe_code, reason = "run-time dispatch")]
-pub(super) fn add(units: &[Unit], entries: &[f64], ranks: &[u16], width: usize, out: &mut [f64], features: usize) {
+/// Rows of which an instruction compares the ranks.
+const COMPARED: usize = 16;
+
+/// Adds some pieces' entries to the sums of `rows` rows, at most [`LANES`]. `ranks` and `sums` hold [`LANES`] numbers for every column
+/// and every feature.
+#[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "calls what was compiled for processors with AVX2"))]
+pub(super) fn add(pieces: &[Piece], entries: &Entries, rows: usize, ranks: &[u16], sums: &mut [f64]) {
     #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::is_x86_feature_detected as has;
-        if has!("avx512bw") && has!("avx512f") && has!("bmi2") && width <= 64 {
-            // SAFETY: the processor has what the function was compiled for.
-            return unsafe { wide::add_512(units, entries, ranks, width, out, features) };
-        }
-        if has!("bmi2") {
-            // SAFETY: the processor has what the function was compiled for.
-            return unsafe { wide::add_bmi2(units, entries, ranks, width, out, features) };
-        }
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has what the function was compiled for.
+        return unsafe { wide::add(pieces, entries, rows, ranks, sums) };
     }
-    add_portable(units, entries, ranks, width, out, features);
+    add_portable(pieces, entries, rows, ranks, sums);
 }
 
 /// Without special instructions.
-pub(super) fn add_portable(
-    units: &[Unit],
-    entries: &[f64],
-    ranks: &[u16],
-    width: usize,
-    out: &mut [f64],
-    features: usize,
-) {
-    add_with(units, entries, ranks, width, out, features, sides, pext);
-}
-
-#[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "the inner loop of three versions")]
-fn add_with(
-    units: &[Unit],
-    entries: &[f64],
-    ranks: &[u16],
-    width: usize,
-    out: &mut [f64],
-    features: usize,
-    sides: impl Fn(&Unit, &[u16]) -> u64,
-    pext: impl Fn(u64, u64) -> usize,
-) {
-    let mut words = [0_u64; ROWS];
-    for unit in units {
-        for (ranks, out) in ranks.chunks(width * ROWS).zip(out.chunks_mut(features * ROWS)) {
-            for (word, ranks) in words.iter_mut().zip(ranks.chunks_exact(width)) {
-                *word = sides(unit, ranks);
-            }
-            for piece in &unit.pieces {
-                let slots = piece.features.as_slice();
-                let table = &entries[piece.from..piece.from + (slots.len() << piece.mask.count_ones())];
-                for (&word, sums) in words.iter().zip(out.chunks_exact_mut(features)) {
-                    let from = pext(word, piece.mask) * slots.len();
-                    let entry = &table[from..from + slots.len()];
-                    for (&slot, value) in slots.iter().zip(entry) {
-                        sums[slot as usize] += value;
-                    }
-                }
+pub(super) fn add_portable(pieces: &[Piece], entries: &Entries, rows: usize, ranks: &[u16], sums: &mut [f64]) {
+    for piece in pieces {
+        let ways = ways(piece.questions(), ranks);
+        let table = entries.get(piece.from..piece.from + piece.size());
+        for (slot, &feature) in piece.features().iter().enumerate() {
+            let sums = &mut sums[feature as usize * LANES..][..LANES];
+            for (sum, &way) in sums.iter_mut().zip(&ways).take(rows) {
+                *sum += table[usize::from(way) * piece.stride() + slot];
             }
         }
     }
 }
 
-/// Which way a row goes at every node: a bit is set for right.
-#[inline(always)]
-pub(super) fn sides(unit: &Unit, ranks: &[u16]) -> u64 {
-    let mut word = 0;
-    for bit in 0..NODES {
-        word |= u64::from(ranks[usize::from(unit.column[bit])] >= unit.cut[bit]) << bit;
+/// Adds all pieces' entries to the sums of one row, from its ranks.
+pub(super) fn add_one(pieces: &[Piece], entries: &Entries, ranks: &[u16], sums: &mut [f64]) {
+    for piece in pieces {
+        let from = piece.from + way(piece.questions(), ranks) * piece.stride();
+        let entry = entries.get(from..from + piece.features().len());
+        for (&feature, value) in piece.features().iter().zip(entry) {
+            sums[feature as usize] += value;
+        }
     }
-    word
 }
 
-/// The bits of a word under a mask, moved together.
+/// Which way a row goes at a piece's nodes: a bit is set for right.
 #[inline(always)]
-pub(super) fn pext(word: u64, mut mask: u64) -> usize {
-    let (mut found, mut place) = (0, 0);
-    while mask != 0 {
-        let bit = mask.trailing_zeros();
-        found |= ((word >> bit & 1) as usize) << place;
-        place += 1;
-        mask &= mask - 1;
+fn way(questions: &[Question], ranks: &[u16]) -> usize {
+    let bit = |question: &Question| usize::from(ranks[usize::from(question.column)] >= question.cut);
+    questions.iter().enumerate().fold(0, |way, (place, question)| way | bit(question) << place)
+}
+
+/// Which way every row goes.
+#[inline(always)]
+pub(super) fn ways(questions: &[Question], ranks: &[u16]) -> [u16; LANES] {
+    let mut ways = [0; LANES];
+    let (groups, _) = ways.as_chunks_mut::<COMPARED>();
+    for (group, ways) in groups.iter_mut().enumerate() {
+        let mut found = [0; COMPARED];
+        for (place, question) in questions.iter().enumerate() {
+            let from = usize::from(question.column) * LANES + group * COMPARED;
+            for (found, &rank) in found.iter_mut().zip(&ranks[from..from + COMPARED]) {
+                *found |= u16::from(rank >= question.cut) << place;
+            }
+        }
+        *ways = found;
     }
-    found
+    ways
 }
 
 #[cfg(target_arch = "x86_64")]
 mod wide {
     use std::arch::x86_64::{
-        _mm512_cmpge_epu16_mask, _mm512_loadu_si512, _mm512_permutex2var_epi16, _mm512_permutexvar_epi16, _pext_u64,
+        __m256d, _mm_loadu_pd, _mm256_add_pd, _mm256_castpd128_pd256, _mm256_insertf128_pd, _mm256_loadu_pd,
+        _mm256_storeu_pd, _mm256_unpackhi_pd, _mm256_unpacklo_pd,
     };
 
-    use super::{Unit, add_with, sides};
+    use super::{Entries, LANES, Piece, ways};
 
-    #[target_feature(enable = "bmi2")]
-    pub(super) fn add_bmi2(
-        units: &[Unit],
-        entries: &[f64],
-        ranks: &[u16],
-        width: usize,
-        out: &mut [f64],
-        features: usize,
-    ) {
-        add_with(units, entries, ranks, width, out, features, sides, |word, mask| _pext_u64(word, mask) as usize);
-    }
+    /// Rows of which a register holds a number each.
+    const ADDED: usize = 4;
 
-    #[target_feature(enable = "avx512f,avx512bw,bmi2")]
-    pub(super) fn add_512(
-        units: &[Unit],
-        entries: &[f64],
-        ranks: &[u16],
-        width: usize,
-        out: &mut [f64],
-        features: usize,
-    ) {
-        let pext = |word, mask| _pext_u64(word, mask) as usize;
-        add_with(units, entries, ranks, width, out, features, |unit, ranks| sides_512(unit, ranks), pext);
-    }
-
-    /// All 64 comparisons at once: the ranks are one or two registers, from which every node picks its own.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,bmi2")]
-    #[expect(unsafe_code, reason = "loads of whole registers")]
-    fn sides_512(unit: &Unit, ranks: &[u16]) -> u64 {
-        let (column, cut) = (unit.column.as_ptr(), unit.cut.as_ptr());
-        debug_assert!(ranks.len() == 32 || ranks.len() == 64);
-        // SAFETY: both arrays hold 64 numbers of 16 bits, two registers; `ranks` holds 32 or 64, as the caller checked.
-        let (columns, cuts, low, high) = unsafe {
-            let low = _mm512_loadu_si512(ranks.as_ptr().cast());
-            let high = if ranks.len() > 32 { _mm512_loadu_si512(ranks.as_ptr().add(32).cast()) } else { low };
-            (
-                [_mm512_loadu_si512(column.cast()), _mm512_loadu_si512(column.add(32).cast())],
-                [_mm512_loadu_si512(cut.cast()), _mm512_loadu_si512(cut.add(32).cast())],
-                low,
-                high,
-            )
-        };
-        let mut word = 0;
-        for half in 0..2 {
-            let picked = if ranks.len() > 32 {
-                _mm512_permutex2var_epi16(low, columns[half], high)
-            } else {
-                _mm512_permutexvar_epi16(columns[half], low)
-            };
-            word |= u64::from(_mm512_cmpge_epu16_mask(picked, cuts[half])) << (32 * half);
+    #[target_feature(enable = "avx2")]
+    pub(super) fn add(pieces: &[Piece], entries: &Entries, rows: usize, ranks: &[u16], sums: &mut [f64]) {
+        for piece in pieces {
+            let ways = ways(piece.questions(), ranks);
+            let table = entries.get(piece.from..piece.from + piece.size());
+            match piece.features().len() {
+                1 => add_piece::<1>(piece, table, &ways, rows, sums),
+                2 => add_piece::<2>(piece, table, &ways, rows, sums),
+                3 => add_piece::<3>(piece, table, &ways, rows, sums),
+                4 => add_piece::<4>(piece, table, &ways, rows, sums),
+                5 => add_piece::<5>(piece, table, &ways, rows, sums),
+                6 => add_piece::<6>(piece, table, &ways, rows, sums),
+                7 => add_piece::<7>(piece, table, &ways, rows, sums),
+                8 => add_piece::<8>(piece, table, &ways, rows, sums),
+                9 => add_piece::<9>(piece, table, &ways, rows, sums),
+                _ => add_piece::<10>(piece, table, &ways, rows, sums),
+            }
         }
-        word
+    }
+
+    /// Four rows at a time: their entries are read four numbers each, turned so that a register holds one feature's numbers, and
+    /// added to that feature's sums.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    #[expect(unsafe_code, reason = "loads and stores of whole registers")]
+    fn add_piece<const FEATURES: usize>(
+        piece: &Piece,
+        table: &[f64],
+        ways: &[u16; LANES],
+        rows: usize,
+        sums: &mut [f64],
+    ) {
+        let stride = FEATURES.next_multiple_of(4);
+        let mut slots = [0; FEATURES];
+        for (slot, &feature) in slots.iter_mut().zip(piece.features()) {
+            *slot = feature as usize * LANES;
+        }
+        // What the loads and stores below rely on.
+        assert!(piece.features().len() == FEATURES && slots.iter().all(|slot| slot + LANES <= sums.len()));
+        assert!(table.len() >= stride << piece.questions().len());
+        let (groups, _) = ways.as_chunks::<ADDED>();
+        for (group, ways) in groups.iter().enumerate().take(rows.div_ceil(ADDED)) {
+            let starts = ways.map(|way| usize::from(way) * stride);
+            for quad in 0..FEATURES.div_ceil(4) {
+                // SAFETY: a way has as many bits as the piece has questions, so an entry lies in the table; a group's sums lie
+                // in the lanes of a slot. Both were asserted above.
+                unsafe {
+                    let entry = starts.map(|start| table.as_ptr().add(start + 4 * quad));
+                    let columns = turn(entry, FEATURES - 4 * quad);
+                    for (slot, values) in slots[4 * quad..].iter().zip(columns) {
+                        let sum = sums.as_mut_ptr().add(slot + group * ADDED);
+                        _mm256_storeu_pd(sum, _mm256_add_pd(_mm256_loadu_pd(sum), values));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Four rows of four numbers as four columns; of the columns, only the first `count` need be right.
+    ///
+    /// # Safety
+    /// Four numbers can be read from every pointer.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    #[expect(unsafe_code, reason = "loads of registers")]
+    unsafe fn turn(rows: [*const f64; 4], count: usize) -> [__m256d; 4] {
+        // SAFETY: as the caller promises.
+        let pair = |row: usize, at: usize| unsafe {
+            let low = _mm256_castpd128_pd256(_mm_loadu_pd(rows[row].add(at)));
+            _mm256_insertf128_pd::<1>(low, _mm_loadu_pd(rows[row + 2].add(at)))
+        };
+        let (even, odd) = (pair(0, 0), pair(1, 0));
+        let (first, second) = (_mm256_unpacklo_pd(even, odd), _mm256_unpackhi_pd(even, odd));
+        if count <= 2 {
+            return [first, second, first, second];
+        }
+        let (even, odd) = (pair(0, 2), pair(1, 2));
+        [first, second, _mm256_unpacklo_pd(even, odd), _mm256_unpackhi_pd(even, odd)]
     }
 }

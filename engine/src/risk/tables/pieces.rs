@@ -2,7 +2,8 @@
 #![expect(clippy::indexing_slicing, reason = "every index comes from a tree that Tree::check accepted")]
 
 use super::super::ensemble::{Ensemble, Tree};
-use super::columns::Columns;
+use super::columns::{Columns, Question};
+use super::entries::{LINE, stride};
 
 /// Nodes of a piece, its own and those above, unless a single twig needs more.
 const BITS: usize = 7;
@@ -10,40 +11,61 @@ const BITS: usize = 7;
 /// A piece with a twig deeper than this has no table.
 const MOST_BITS: usize = 10;
 
-/// Nodes whose sides fit a word.
-pub(super) const NODES: usize = 64;
-
-/// Up to 64 nodes of a tree, and the pieces among them.
-#[derive(Debug, Clone)]
-pub(super) struct Unit {
-    /// The tree's position in the ensemble.
-    pub(super) tree: usize,
-    /// The tree's node behind every bit.
-    pub(super) nodes: Vec<usize>,
-    /// The column that a node reads, and the rank from which on it goes right.
-    pub(super) column: [u16; NODES],
-    pub(super) cut: [u16; NODES],
-    pub(super) pieces: Vec<Piece>,
+/// A part of a tree with a table, as the inner loops read it: in one place, because a single row hardly does more than read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Piece {
+    /// Where its table begins, in numbers.
+    pub(super) from: usize,
+    bits: usize,
+    width: usize,
+    questions: [Question; MOST_BITS],
+    features: [u32; MOST_BITS],
 }
 
-/// A part of a tree with a table.
-#[derive(Debug, Clone)]
-pub(super) struct Piece {
-    /// Its nodes' bits.
-    pub(super) mask: u64,
-    /// Where its table begins.
-    pub(super) from: usize,
+impl Piece {
+    /// What its nodes ask; the answers are the bits of an entry's position.
+    #[inline(always)]
+    pub(super) fn questions(&self) -> &[Question] {
+        &self.questions[..self.bits]
+    }
+
     /// The features of its entries.
-    pub(super) features: Vec<u32>,
-    /// The node under which its leaves are.
+    #[inline(always)]
+    pub(super) fn features(&self) -> &[u32] {
+        &self.features[..self.width]
+    }
+
+    /// Numbers from one entry to the next.
+    #[inline(always)]
+    pub(super) fn stride(&self) -> usize {
+        stride(self.width)
+    }
+
+    /// Numbers in its table.
+    #[inline(always)]
+    pub(super) fn size(&self) -> usize {
+        self.stride() << self.bits
+    }
+}
+
+/// Where a piece was cut from.
+#[derive(Debug)]
+pub(super) struct Origin {
+    /// The tree's position in the ensemble.
+    pub(super) tree: usize,
+    /// The node under which the piece's leaves are.
     pub(super) top: usize,
+    /// The tree's node behind every question.
+    pub(super) nodes: Vec<usize>,
 }
 
 /// What cutting an ensemble gives.
 #[derive(Debug)]
 pub(super) struct Cut {
     pub(super) columns: Columns,
-    pub(super) units: Vec<Unit>,
+    pub(super) pieces: Vec<Piece>,
+    /// One for every piece.
+    pub(super) origins: Vec<Origin>,
     /// The trees that have no tables.
     pub(super) others: Vec<usize>,
     /// Numbers in all tables.
@@ -54,23 +76,22 @@ pub(super) struct Cut {
 pub(super) fn cut(ensemble: &Ensemble, most: usize) -> Cut {
     let all = || (0..ensemble.trees().len()).collect();
     let Some(columns) = Columns::new(ensemble) else {
-        return Cut { columns: Columns::default(), units: Vec::new(), others: all(), entries: 0 };
+        return Cut { columns: Columns::default(), pieces: Vec::new(), origins: Vec::new(), others: all(), entries: 0 };
     };
-    let mut cut = Cut { columns, units: Vec::new(), others: Vec::new(), entries: 0 };
+    let mut cut = Cut { columns, pieces: Vec::new(), origins: Vec::new(), others: Vec::new(), entries: 0 };
     for (position, tree) in ensemble.trees().iter().enumerate() {
         if tree.len() <= 1 {
             continue;
         }
-        let before = cut.units.len();
         match cut_tree(tree, position, &cut.columns, cut.entries, most) {
-            Some((units, entries)) => {
-                cut.units.extend(units);
+            Some((pieces, entries)) => {
+                for (piece, origin) in pieces {
+                    cut.pieces.push(piece);
+                    cut.origins.push(origin);
+                }
                 cut.entries = entries;
             }
-            None => {
-                cut.units.truncate(before);
-                cut.others.push(position);
-            }
+            None => cut.others.push(position),
         }
     }
     cut
@@ -82,9 +103,9 @@ fn cut_tree(
     columns: &Columns,
     mut entries: usize,
     most: usize,
-) -> Option<(Vec<Unit>, usize)> {
+) -> Option<(Vec<(Piece, Origin)>, usize)> {
     let shape = Shape::of(tree);
-    let mut units: Vec<Unit> = Vec::new();
+    let mut pieces = Vec::new();
     let mut waiting = vec![0];
     while let Some(top) = waiting.pop() {
         let bits = shape.depth[top] + shape.inner[top];
@@ -100,40 +121,24 @@ fn cut_tree(
         let mut features: Vec<u32> = nodes.iter().map(|&node| tree.feature[node]).collect();
         features.sort_unstable();
         features.dedup();
-        let from = entries;
-        entries += features.len() << bits;
+        let mut piece = Piece {
+            from: entries,
+            bits,
+            width: features.len(),
+            questions: [Question::default(); MOST_BITS],
+            features: [0; MOST_BITS],
+        };
+        piece.features[..features.len()].copy_from_slice(&features);
+        for (question, &node) in piece.questions.iter_mut().zip(&nodes) {
+            *question = columns.question(tree, node);
+        }
+        entries = (entries + piece.size()).next_multiple_of(LINE);
         if entries > most {
             return None;
         }
-        let fits = |unit: &&mut Unit| {
-            unit.nodes.len() + nodes.iter().filter(|node| !unit.nodes.contains(node)).count() <= NODES
-        };
-        let unit = match units.last_mut().filter(fits) {
-            Some(unit) => unit,
-            None => {
-                units.push(Unit {
-                    tree: position,
-                    nodes: Vec::new(),
-                    column: [0; NODES],
-                    cut: [0; NODES],
-                    pieces: Vec::new(),
-                });
-                units.last_mut()?
-            }
-        };
-        let mut mask = 0;
-        for node in nodes {
-            let bit = unit.nodes.iter().position(|&known| known == node).unwrap_or_else(|| {
-                let bit = unit.nodes.len();
-                (unit.column[bit], unit.cut[bit]) = columns.question(tree, node);
-                unit.nodes.push(node);
-                bit
-            });
-            mask |= 1 << bit;
-        }
-        unit.pieces.push(Piece { mask, from, features, top });
+        pieces.push((piece, Origin { tree: position, top, nodes }));
     }
-    Some((units, entries))
+    Some((pieces, entries))
 }
 
 /// Counts over a tree.

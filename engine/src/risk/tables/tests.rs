@@ -6,7 +6,8 @@ use super::super::ensemble::Ensemble;
 use super::super::interactions::Interactions;
 use super::super::shap::Explainer;
 use super::super::shap_tests::{Draw, chain_tree, ensemble, row, worth};
-use super::{BackgroundError, Tables, kernel};
+use super::kernel::{self, LANES};
+use super::{BackgroundError, Tables};
 
 fn explain(tables: &Tables, rows: &[Vec<f64>]) -> Vec<f64> {
     let mut out = vec![0.0; rows.concat().len()];
@@ -92,16 +93,16 @@ proptest! {
         let mut parallel = vec![0.0; ours.len()];
         tables.explain_in_parallel(&rows.concat(), &mut workspaces, &mut parallel);
         prop_assert_eq!(bits(&parallel), bits(&ours), "the same bits on several threads");
-        let mut portable = vec![0.0; ours.len()];
-        let width = tables.columns.width();
-        let mut ranks = vec![0; rows.len() * width];
-        for (row, ranks) in rows.iter().zip(ranks.chunks_mut(width)) {
-            tables.columns.rank(row, ranks);
-        }
         if matches!(tables.rest, super::Rest::None) {
-            kernel::add_portable(&tables.units, &tables.entries, &ranks, width, &mut portable, features);
-            prop_assert_eq!(bits(&portable), bits(&ours), "the same bits without special instructions");
+            let mut ranks = vec![0; tables.columns.width() * LANES];
+            tables.columns.rank(&rows.concat(), features, LANES, &mut ranks);
+            let mut sums = vec![0.0; features * LANES];
+            kernel::add_portable(&tables.pieces, &tables.entries, rows.len(), &ranks, &mut sums);
+            let portable = (0..rows.len()).flat_map(|row| sums.iter().skip(row).step_by(LANES).copied());
+            prop_assert_eq!(bits(&portable.collect::<Vec<_>>()), bits(&ours), "the same bits without special instructions");
         }
+        let singly = rows.iter().flat_map(|row| explain(&tables, std::slice::from_ref(row)));
+        prop_assert_eq!(bits(&singly.collect::<Vec<_>>()), bits(&ours), "the same bits one row at a time");
     }
 
     #[test]
