@@ -1,221 +1,217 @@
 // Gated feed-forward blocks `down · (silu(gate · x) ∘ up · x)`: those of chosen experts and the shared one.
 //
-// For few tokens a block takes 16 rows of one expert for all of its tokens, so that every weight is read once; for many, tiles
-// of 128 tokens by 128 rows. What an expert says of a token is kept apart (`parts`), and added in the order of experts by
-// whoever reads it: the sum is the same whatever else is in the batch.
+// For few tokens, rows of 16 of an expert's weights are read once for up to 8 · TILES of its tokens, by blocks that stay and take
+// one such task after the other, so that weights never stop coming; for many, tiles of 128 tokens by 128 rows. What an expert
+// says of a token is kept apart (`parts`), and added in the order of experts by whoever reads it: the sum is the same whatever
+// else is in the batch.
 
-// The expert that this block's place among the active ones means; the last place is the shared block's.
-__device__ __forceinline__ int expert_at(const Pairs& p, int place) {
-    if (p.shared && place == (int)gridDim.y - 1) return p.number;
-    // Both are asked for at once.
-    int count = p.counts[0], expert = p.active[place];
-    return place < count ? expert : -1;
+// Which places of the list `tiles` a launch takes: `p.shared` is 0 for those of chosen experts, 2 for those of the shared block, which
+// are the last, 1 for both. Up to 8 tokens, every expert has one place.
+template <int TILES> __device__ __forceinline__ void places_of(const Pairs& p, int& from, int& to) {
+    int all = p.counts[1], alone = (p.starts[p.number + 1] - p.starts[p.number] + 8 * TILES - 1) / (8 * TILES);
+    from = p.shared == 2 ? all - alone : 0;
+    to = p.shared == 0 ? all - alone : all;
 }
 
-// Rows `row`..`row + 15` of an expert's first maps for its pairs from `first` on.
-template <int FORMAT, int TILES, class Source>
-__device__ __forceinline__ void experts_up_tile(const Pairs& p, const Input& input, const Matrix (&sides)[2], int row, int first, int end,
-                                                float* room, u16* inner, int pitch, long long low) {
-    int rows = sides[0].rows, columns = sides[0].columns;
-    int warps = blockDim.x / 32, warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, from, to;
-    float *other = room + warps * TILES * 128, *squares = other + warps * TILES * 128;
-    share<FORMAT>(columns, warps, warp, from, to);
-    Source x;
-    float sums[2][TILES][4] = {};
-    int tokens[TILES];
-    auto find_tokens = [&]() {
+// 16 rows of an expert's first maps, for its pairs from `first` to `end`.
+struct Task {
+    const u8* codes[2];
+    const float* scales[2];
+    int row, rows, first, end;
+};
+
+// `form` is a first map without its codes, `over` the rows of 16 that the largest has.
+template <int FORMAT, int TILES>
+__device__ __forceinline__ void experts_up(const Pairs& p, const Input& input, u16* inner, int pitch, long long low, const Matrix& form,
+                                           int over) {
+    const int each_tile = 128 * TILES;
+    int warps = blockDim.x / 32, warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+    float *room = (float*)((u8*)dynamic_memory + warps * WAY), *other = room + warps * each_tile, *factors = other + warps * each_tile;
+    Task* tasks = (Task*)(factors + 8 * TILES);
+    if (blockIdx.x < 8) fetch_lines(p.experts, (p.number + 1) * (int)sizeof(Expert));
+    after_previous();
+    int first_place, last_place;
+    places_of<TILES>(p, first_place, last_place);
+    int all = (last_place - first_place) * over, mine = (all - (int)blockIdx.x + (int)gridDim.x - 1) / (int)gridDim.x;
+    if (mine <= 0) return;
+    for (int i = threadIdx.x; i < mine; i += blockDim.x) {
+        int number = blockIdx.x + i * gridDim.x, place = first_place + number / over, expert = p.tiles[2 * place], first = p.tiles[2 * place + 1];
+        const Matrix &gate = p.experts[expert].gate, &up = p.experts[expert].up;
+        tasks[i] = {{gate.codes, up.codes}, {gate.scales, up.scales}, 16 * (number % over), gate.rows, first, min(first + 8 * TILES, p.starts[expert + 1])};
+    }
+    __syncthreads();
+    int from, to, asked = 0;
+    share<FORMAT>(form.columns, warps, warp, from, to);
+    Flow<FORMAT, 2> weights;
+    weights.open(dynamic_memory, p.experts);
+    auto more = [&]() {
+        if (weights.empty() && asked < mine) {
+            const Task& task = tasks[asked++];
+            Matrix sides[2] = {form, form};
 #pragma unroll
-        for (int j = 0; j < TILES; ++j) tokens[j] = token_of(p, p.order[min(first + 8 * j + g, end - 1)]);
-        find(input, columns, tokens, x);
+            for (int side = 0; side < 2; ++side)
+                sides[side].codes = task.codes[side], sides[side].scales = task.scales[side], sides[side].rows = task.rows;
+            weights.next(sides, task.row, from, to);
+        }
+        weights.ask();
     };
-    if constexpr (Source::NORMED) {
-        Streamed<FORMAT, 2> weights;
-        weights.begin(sides, row, from, to, squares + 8 * warps);
-        find_tokens();
-        weights.end(x, sums);
-    } else {
-        find_tokens();
+    for (int i = 0; i < Flow<FORMAT, 2>::slots; ++i) more();
+    for (int i = 0; i < mine; ++i) {
+        const Task& task = tasks[i];
+        int tokens[TILES];
 #pragma unroll
-        for (int side = 0; side < 2; ++side) {
-            const Matrix one[1] = {sides[side]};
-            float found[1][TILES][4] = {};
-            product<FORMAT, TILES, 1>(one, row, from, to, x, found);
+        for (int j = 0; j < TILES; ++j) tokens[j] = token_of(p, p.order[min(task.first + 8 * j + g, task.end - 1)]);
+        Planes<TILES> x;
+        find(input, form.columns, tokens, x);
+        float squares[TILES];
+        if (input.squares && warp == 0) {
+#pragma unroll
+            for (int j = 0; j < TILES; ++j) squares[j] = squares_of(input, p.n, tokens[j]);
+        }
+        float sums[2][TILES][4] = {};
+        weights.template multiply<TILES>(from, to, x, sums, more);
+        __syncthreads();
+        lay<TILES>(sums[0], room);
+        lay<TILES>(sums[1], other);
+        if (warp == 0 && t == 0) {
 #pragma unroll
             for (int j = 0; j < TILES; ++j)
-                for (int e = 0; e < 4; ++e) sums[side][j][e] = found[0][j][e];
+                factors[8 * j + g] = input.squares ? rsqrtf(squares[j] / (float)form.columns + input.epsilon) : 1.0f;
         }
-    }
-    gather<TILES>(sums[0], room, x, squares);
-    gather<TILES>(sums[1], other, x, squares);
-    for (int entry = threadIdx.x; entry < 128 * TILES; entry += blockDim.x) {
-        int within = entry % 128 / 8, at = first + 8 * (entry / 128) + entry % 8;
-        if (at >= end || row + within >= rows) continue;
-        float u = gathered<TILES>(room, warps, entry), v = gathered<TILES>(other, warps, entry);
-        if (Source::NORMED) {
-            float factor = factor_of(squares, warps, entry % 8, columns, input.epsilon);
-            u *= factor, v *= factor;
+        __syncthreads();
+        for (int entry = threadIdx.x; entry < each_tile; entry += blockDim.x) {
+            int within = entry % 128 / 8, column = 8 * (entry / 128) + entry % 8, at = task.first + column;
+            if (at >= task.end || task.row + within >= task.rows) continue;
+            float u = factors[column] * gathered<TILES>(room, warps, entry), v = factors[column] * gathered<TILES>(other, warps, entry);
+            if (FORMAT == INT8) u *= task.scales[0][task.row + within], v *= task.scales[1][task.row + within];
+            u16* to = inner + (long long)p.order[at] * pitch + task.row + within;
+            split(silu(u) * v, to, to + low);
         }
-        if (FORMAT == INT8) u *= sides[0].scales[row + within], v *= sides[1].scales[row + within];
-        u16* to = inner + (long long)p.order[at] * pitch + row + within;
-        split(silu(u) * v, to, to + low);
     }
 }
 
-template <int FORMAT, bool FEW>
-__device__ __forceinline__ void experts_up(const Pairs& p, const Input& input, u16* inner, int pitch, long long low) {
-    after_previous();
-    float* room = (float*)dynamic_memory;
-    int expert = expert_at(p, blockIdx.y), row = 16 * blockIdx.x;
-    if (expert < 0) return;
-    const Expert& block = p.experts[expert];
-    const Matrix sides[2] = {block.gate, block.up};
-    if (row >= sides[0].rows) return;
-    int begin = p.starts[expert], end = p.starts[expert + 1];
-    if constexpr (FEW) {
-        if (begin < end) experts_up_tile<FORMAT, 1, Normed>(p, input, sides, row, begin, end, room, inner, pitch, low);
-    } else {
-        int first = begin;
-        for (; end - first > 8; first += 16) experts_up_tile<FORMAT, 2, Planes<2>>(p, input, sides, row, first, end, room, inner, pitch, low);
-        if (first < end) experts_up_tile<FORMAT, 1, Planes<1>>(p, input, sides, row, first, end, room, inner, pitch, low);
-    }
-}
+// An expert's second map, for its pairs from `first` to `end`.
+struct Second {
+    const u8* codes;
+    const float* scales;
+    int columns, pitch, first, end;
+};
 
-// Rows `row`..`row + 15` of an expert's second map for its pairs from `first` on.
+// Beyond 8 tokens, each warp takes 16 rows of an expert's second map at a time, whole: there is nothing to be brought together.
 template <int FORMAT, int TILES>
-__device__ __forceinline__ void experts_down_tile(const Pairs& p, const Input& input, const Matrix (&down)[1], int row, int first, int end,
-                                                  float* room, float* parts, int width) {
-    int warps = blockDim.x / 32, warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, from, to, routed = p.n * p.chosen;
-    share<FORMAT>(down[0].columns, warps, warp, from, to);
-    int pairs[TILES];
-#pragma unroll
-    for (int j = 0; j < TILES; ++j) pairs[j] = p.order[min(first + 8 * j + g, end - 1)];
-    Planes<TILES> x;
-    find(input, 0, pairs, x);
-    float sums[1][TILES][4] = {};
-    product<FORMAT, TILES, 1>(down, row, from, to, x, sums);
-    gather<TILES>(sums[0], room, x, nullptr);
-    for (int entry = threadIdx.x; entry < 128 * TILES; entry += blockDim.x) {
-        int within = entry % 128 / 8, at = first + 8 * (entry / 128) + entry % 8;
-        if (at >= end || row + within >= down[0].rows) continue;
-        float sum = gathered<TILES>(room, warps, entry);
-        if (FORMAT == INT8) sum *= down[0].scales[row + within];
-        int pair = p.order[at], token = token_of(p, pair), part = pair < routed ? pair % p.chosen : p.chosen;
-        if (pair < routed) sum *= p.weights[pair];
-        parts[((long long)part * p.n + token) * width + row + within] = sum;
-    }
-}
-
-// A block takes `each` times 16 rows, one after the other: finding an expert takes as long as reading some of them.
-template <int FORMAT>
-__device__ __forceinline__ void experts_down(const Pairs& p, const Input& input, float* parts, int width, int each) {
-    float* room = (float*)dynamic_memory;
-    int expert = expert_at(p, blockIdx.y), top = 16 * each * blockIdx.x;
+__device__ __forceinline__ void experts_down(const Pairs& p, const Input& input, float* parts, int width, const Matrix& form) {
+    int warps = blockDim.x / 32, warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+    Second* seconds = (Second*)((u8*)dynamic_memory + warps * WAY);
     // The lists are older than the kernel before this one.
-    int begin = expert < 0 ? 0 : p.starts[expert], end = expert < 0 ? 0 : p.starts[expert + 1];
-    Matrix down[1] = {};
-    if (begin < end) {
-        down[0] = p.experts[expert].down;
-        for (int i = 0; i < each; ++i) fetch_rows(down[0].codes, down[0].pitch, top + 16 * i, down[0].rows);
+    int first_place, last_place;
+    places_of<TILES>(p, first_place, last_place);
+    for (int i = first_place + threadIdx.x; i < last_place; i += blockDim.x) {
+        int expert = p.tiles[2 * i], first = p.tiles[2 * i + 1];
+        const Matrix& m = p.experts[expert].down;
+        seconds[i - first_place] = {m.codes, m.scales, m.columns, (int)m.pitch, first, min(first + 8 * TILES, p.starts[expert + 1])};
     }
+    __syncthreads();
+    int over = (width + 15) / 16, all = (last_place - first_place) * over, step = gridDim.x * warps, asked = blockIdx.x * warps + warp;
+    Flow<FORMAT, 1> weights;
+    weights.open(dynamic_memory, p.experts);
+    auto more = [&]() {
+        if (weights.empty() && asked < all) {
+            const Second& second = seconds[asked / over];
+            Matrix down[1] = {form};
+            down[0].codes = second.codes, down[0].scales = second.scales, down[0].columns = second.columns, down[0].pitch = second.pitch;
+            weights.next(down, 16 * (asked % over), 0, (second.columns + Unit<FORMAT>::size - 1) / Unit<FORMAT>::size * Unit<FORMAT>::size);
+            asked += step;
+        }
+        weights.ask();
+    };
+    int routed = p.n * p.chosen, number = asked;
+    for (int i = 0; i < Flow<FORMAT, 1>::slots; ++i) more();
     after_previous();
-    for (int row = top; row < min(top + 16 * each, down[0].rows); row += 16) {
-        int first = begin;
-        for (; end - first > 8; first += 16) experts_down_tile<FORMAT, 2>(p, input, down, row, first, end, room, parts, width);
-        if (first < end) experts_down_tile<FORMAT, 1>(p, input, down, row, first, end, room, parts, width);
+    for (; number < all; number += step) {
+        const Second& second = seconds[number / over];
+        int row = 16 * (number % over), pairs[TILES];
+#pragma unroll
+        for (int j = 0; j < TILES; ++j) pairs[j] = p.order[min(second.first + 8 * j + g, second.end - 1)];
+        Planes<TILES> x;
+        find(input, 0, pairs, x);
+        float sums[1][TILES][4] = {};
+        int to = (second.columns + Unit<FORMAT>::size - 1) / Unit<FORMAT>::size * Unit<FORMAT>::size;
+        weights.template multiply<TILES>(0, to, x, sums, more);
+#pragma unroll
+        for (int j = 0; j < TILES; ++j) {
+#pragma unroll
+            for (int c = 0; c < 4; ++c) {
+                // Columns 2t and 2t + 1 are those of lanes four times as far.
+                int column = 2 * t + c % 2, pair = __shfl_sync(0xffffffffu, pairs[j], 4 * column), line = row + g + 8 * (c / 2);
+                if (second.first + 8 * j + column >= second.end || line >= width) continue;
+                float sum = sums[0][j][c];
+                if (FORMAT == INT8) sum *= second.scales[line];
+                if (pair < routed) sum *= p.weights[pair];
+                parts[((long long)(pair < routed ? pair % p.chosen : p.chosen) * p.n + token_of(p, pair)) * width + line] = sum;
+            }
+        }
     }
 }
 
 // Inner places of a piece.
-#define PIECE 384
-
-// What a block must know of an expert's second map.
-struct Second {
-    const u8* codes;
-    const float* scales;
-    int begin, end;
-};
+#define PIECE 256
 
 // For up to 8 tokens a block takes 16 rows of all experts, and a warp a piece of one expert's inner places at a time. What the pieces
 // say is added in the order of each token's experts: `room` is [n, chosen + 1, most, 16], with `routed` pieces of chosen experts
-// and `alone` of the shared block, none where another launch takes them. Behind it lie the experts and their pairs.
+// and `alone` of the shared block, none where another launch takes them. Behind it lie the experts, their pairs, and the weights of these.
+// Chosen experts have one shape; `of_routed` and `of_alone` are second maps without their codes.
 template <int FORMAT>
 __device__ __forceinline__ void experts_down_few(const Pairs& p, const Input& input, float* out, int width, int add, int routed,
-                                                 int alone) {
-    const int format = Made<FORMAT>::of, count = Made<FORMAT>::planes, size = Unit<FORMAT>::size, each = PIECE / size;
-    typedef Way<format, count> Weights;
+                                                 int alone, const Matrix& of_routed, const Matrix& of_alone) {
+    const int size = Unit<FORMAT>::size;
     int warps = blockDim.x / 32, warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-    int row = 16 * blockIdx.x, most = max(routed, alone), first_shared = p.n * p.chosen, said = p.n * (p.chosen + 1) * most * 16;
-    u8* ways = (u8*)dynamic_memory;
-    float* room = (float*)(ways + warps * WAY);
-    Second* seconds = (Second*)(room + said);
-    int* pairs = (int*)(seconds + first_shared + 1);
-    for (int i = threadIdx.x; i < said; i += blockDim.x) room[i] = 0.0f;
+    int row = 16 * blockIdx.x, parts = p.chosen + 1, most = max(routed, alone), chosen_pairs = p.n * p.chosen;
+    float* room = (float*)((u8*)dynamic_memory + warps * WAY);
+    Second* seconds = (Second*)(room + p.n * parts * most * 16);
+    int* pairs = (int*)(seconds + chosen_pairs + 1);
+    float* shares = (float*)(pairs + p.n * parts);
     // The lists are older than the kernel before this one.
-    int busy = routed ? p.counts[0] : 0, items = busy * routed + alone;
-    for (int i = threadIdx.x; i < busy + (alone ? 1 : 0); i += blockDim.x) {
-        int expert = i < busy ? p.active[i] : p.number;
+    int busy = routed ? p.counts[0] : 0;
+    for (int i = threadIdx.x; i <= chosen_pairs; i += blockDim.x) {
+        bool shared = i == chosen_pairs;
+        int expert = shared ? p.number : p.active[min(i, p.number)];
+        if (shared ? !alone : i >= busy) continue;
         const Matrix& m = p.experts[expert].down;
-        seconds[i] = {m.codes, m.scales, p.starts[expert], p.starts[expert + 1]};
+        seconds[i] = {m.codes, m.scales, m.columns, (int)m.pitch, p.starts[expert], p.starts[expert + 1]};
     }
-    for (int i = threadIdx.x; i < first_shared + p.n; i += blockDim.x) pairs[i] = p.order[i];
-    // Chosen experts have one shape.
-    Matrix of_routed = {}, of_alone = {};
-    if (routed) of_routed = p.experts[p.active[0]].down;
-    if (alone) of_alone = p.experts[p.number].down;
+    for (int i = threadIdx.x; i < p.n * parts; i += blockDim.x) pairs[i] = p.order[i];
+    for (int i = threadIdx.x; i < chosen_pairs && routed; i += blockDim.x) shares[i] = p.weights[i];
+    for (int i = threadIdx.x; i < p.n * parts * most * 16; i += blockDim.x) room[i] = 0.0f;
     __syncthreads();
-    // This warp's units, item after item.
-    int all = items > warp ? (items - warp + warps - 1) / warps * each : 0;
-    Lines<format, count> lines;
-    Weights way;
-    way.open(ways);
-    auto second_of = [&](int item) { return item < busy * routed ? item / routed : busy; };
-    auto ask = [&](int number) {
-        int item = warp + number / each * warps, first = 0, columns = 0;
-        if (number < all) {
-            bool chosen = item < busy * routed;
-            const Second& second = seconds[second_of(item)];
-            Matrix down[1] = {chosen ? of_routed : of_alone}, planes[count];
-            down[0].codes = second.codes, down[0].scales = second.scales;
-            first = (chosen ? item % routed : item - busy * routed) * each + number % each;
-            columns = down[0].columns;
-            planes_of<FORMAT, 1>(down, planes);
-            lines.find(planes, row);
-        }
-        way.ask(lines, number, first, number < all && first * size < columns);
+    int items = busy * routed + alone, asked = warp;
+    Flow<FORMAT, 1> weights;
+    weights.open(dynamic_memory, p.experts);
+    // An item's expert, and its piece.
+    auto expert_of = [&](int item) { return item < busy * routed ? item / routed : chosen_pairs; };
+    auto piece_of = [&](int item) { return item < busy * routed ? item % routed : item - busy * routed; };
+    auto end_of = [&](int item) {
+        int columns = item < busy * routed ? of_routed.columns : of_alone.columns;
+        return min((piece_of(item) + 1) * PIECE, (columns + size - 1) / size * size);
     };
-    // Nothing is read of lines that nobody asks for; they must be somewhere.
-    {
-        Matrix down[1] = {routed ? of_routed : of_alone}, planes[count];
-        planes_of<FORMAT, 1>(down, planes);
-        lines.find(planes, row);
-    }
-#pragma unroll
-    for (int i = 0; i < Weights::slots; ++i) ask(i);
+    auto more = [&]() {
+        if (weights.empty() && asked < items) {
+            Matrix down[1] = {asked < busy * routed ? of_routed : of_alone};
+            const Second& second = seconds[expert_of(asked)];
+            down[0].codes = second.codes, down[0].scales = second.scales;
+            weights.next(down, row, piece_of(asked) * PIECE, end_of(asked));
+            asked += warps;
+        }
+        weights.ask();
+    };
+    for (int i = 0; i < Flow<FORMAT, 1>::slots; ++i) more();
     after_previous();
-    for (int start = 0; start < all; start += each) {
-        int item = warp + start / each * warps;
-        bool chosen = item < busy * routed;
-        const Second second = seconds[second_of(item)];
-        int piece = chosen ? item % routed : item - busy * routed, pair[1] = {pairs[min(second.begin + g, second.end - 1)]};
-        int columns = chosen ? of_routed.columns : of_alone.columns;
+    for (int item = warp; item < items; item += warps) {
+        const Second& second = seconds[expert_of(item)];
+        int piece = piece_of(item), pair[1] = {pairs[min(second.first + g, second.end - 1)]};
         Planes<1> x;
         find(input, 0, pair, x);
-        float found[count][1][4] = {}, sums[1][1][4] = {};
-#pragma unroll 1
-        for (int i = 0; i < each; i += Weights::batch) {
-            copies_wait<Weights::slots - Weights::batch>();
-#pragma unroll
-            for (int j = 0; j < Weights::batch; ++j) {
-                // The last piece may be shorter: what is behind it has weights of zero.
-                int unit = piece * PIECE + (i + j) * size;
-                Piece<format, count> weights;
-                way.take(start + i + j, weights);
-                multiply<format, 1, count>(weights, unit < columns ? unit : 0, unit < columns, x, found);
-            }
-#pragma unroll
-            for (int j = 0; j < Weights::batch; ++j) ask(start + i + j + Weights::slots);
-        }
-        join<FORMAT, 1, 1>(found, sums);
+        float sums[1][1][4] = {};
+        weights.template multiply<1>(piece * PIECE, end_of(item), x, sums, more);
         float scales[2] = {1.0f, 1.0f};
         if (FORMAT == INT8)
             for (int r = 0; r < 2; ++r) scales[r] = second.scales[min(row + g + 8 * r, width - 1)];
@@ -223,45 +219,49 @@ __device__ __forceinline__ void experts_down_few(const Pairs& p, const Input& in
         for (int c = 0; c < 4; ++c) {
             // Columns 2t and 2t + 1 are those of lanes four times as far.
             int column = 2 * t + c % 2, mine = __shfl_sync(0xffffffffu, pair[0], 4 * column), within = g + 8 * (c / 2);
-            int part = mine < first_shared ? mine % p.chosen : p.chosen;
-            float* place = room + (((token_of(p, mine) * (p.chosen + 1) + part) * most) + piece) * 16 + within;
-            if (second.begin + column < second.end) *place = scales[c / 2] * sums[0][0][c];
+            int part = mine < chosen_pairs ? mine % p.chosen : p.chosen;
+            if (second.first + column < second.end)
+                room[((token_of(p, mine) * parts + part) * most + piece) * 16 + within] = scales[c / 2] * sums[0][0][c];
         }
     }
     __syncthreads();
-    for (int i = threadIdx.x; i < 16 * p.n; i += blockDim.x) {
-        int token = i / 16, within = i % 16;
-        if (row + within >= width) continue;
-        float sum_of_all = 0.0f;
-        for (int part = 0; part <= p.chosen; ++part) {
-            float sum = 0.0f;
-            for (int piece = 0; piece < (part < p.chosen ? routed : alone); ++piece)
-                sum += room[((token * (p.chosen + 1) + part) * most + piece) * 16 + within];
-            sum_of_all += part < p.chosen && routed ? sum * p.weights[token * p.chosen + part] : sum;
+    // A warp for each token: lanes of 16 rows, twice, for every second part.
+    for (int token = warp; token < p.n; token += warps) {
+        int within = lane % 16;
+        float sum = 0.0f;
+        for (int part = lane / 16; part < parts; part += 2) {
+            const float* said = room + (token * parts + part) * most * 16 + within;
+            int pieces = part < p.chosen ? routed : alone;
+            float one = 0.0f;
+#pragma unroll 3
+            for (int piece = 0; piece < pieces; ++piece) one += said[16 * piece];
+            sum += part < p.chosen && routed ? one * shares[token * p.chosen + part] : one;
         }
+        sum += __shfl_xor_sync(0xffffffffu, sum, 16);
+        if (lane >= 16 || row + within >= width) continue;
         float* to = out + (long long)token * width + row + within;
-        *to = add ? *to + sum_of_all : sum_of_all;
+        *to = add ? *to + sum : sum;
     }
 }
 
-#define EXPERTS(NAME, FORMAT)                                                                                                   \
-    extern "C" __global__ void __launch_bounds__(256, 3) experts_up_##NAME##_few(Pairs p, Input input, u16* inner, int pitch,       \
-                                                                              long long low) {                                  \
-        experts_up<FORMAT, true>(p, input, inner, pitch, low);                                                             \
-    }                                                                                                                           \
-    extern "C" __global__ void __launch_bounds__(256) experts_up_##NAME##_2(Pairs p, Input input, u16* inner, int pitch,         \
-                                                                            long long low) {                                    \
-        experts_up<FORMAT, false>(p, input, inner, pitch, low);                                                          \
-    }                                                                                                                           \
-    extern "C" __global__ void __launch_bounds__(512) experts_down_##NAME##_few(Pairs p, Input input, float* out, int width,     \
-                                                                                int add, int routed, int alone) {               \
-        experts_down_few<FORMAT>(p, input, out, width, add, routed, alone);                                                     \
-    }                                                                                                                           \
-    extern "C" __global__ void __launch_bounds__(256) experts_down_##NAME##_2(Pairs p, Input input, float* parts, int width,     \
-                                                                              int each) {                                       \
-        experts_down<FORMAT>(p, input, parts, width, each);                                                                  \
+#define EXPERTS_UP(NAME, FORMAT, TILES, BLOCKS)                                                                                 \
+    extern "C" __global__ void __launch_bounds__(256, BLOCKS)                                                                  \
+        experts_up_##NAME##_##TILES(Pairs p, Input input, u16* inner, int pitch, long long low, Matrix form, int over) {         \
+        experts_up<FORMAT, TILES>(p, input, inner, pitch, low, form, over);                                                    \
     }
-EXPERTS(bf16, BF16) EXPERTS(int8, INT8) EXPERTS(int4, INT4) EXPERTS(exact, EXACT)
+#define EXPERTS_DOWN(NAME, FORMAT, TILES)                                                                                       \
+    extern "C" __global__ void __launch_bounds__(256, 2)                                                                       \
+        experts_down_##NAME##_##TILES(Pairs p, Input input, float* parts, int width, Matrix form) {                              \
+        experts_down<FORMAT, TILES>(p, input, parts, width, form);                                                             \
+    }
+#define EXPERTS(NAME, FORMAT, BLOCKS)                                                                                          \
+    EXPERTS_UP(NAME, FORMAT, 1, BLOCKS) EXPERTS_UP(NAME, FORMAT, 2, 2) EXPERTS_DOWN(NAME, FORMAT, 1) EXPERTS_DOWN(NAME, FORMAT, 2) \
+    extern "C" __global__ void __launch_bounds__(768)                                                                          \
+        experts_down_##NAME##_few(Pairs p, Input input, float* out, int width, int add, int routed, int alone, Matrix of_routed,  \
+                                  Matrix of_alone) {                                                                           \
+        experts_down_few<FORMAT>(p, input, out, width, add, routed, alone, of_routed, of_alone);                                 \
+    }
+EXPERTS(bf16, BF16, 3) EXPERTS(int8, INT8, 3) EXPERTS(int4, INT4, 2) EXPERTS(exact, EXACT, 2)
 
 // ---- Many tokens ----
 //

@@ -30,6 +30,7 @@ __device__ __forceinline__ void linear(const Matrix& m, const float* bias, Input
     for (int j = 0; j < TILES; ++j) tokens[j] = min(first + 8 * j + g, n - 1);
     share<FORMAT>(m.columns, warps, warp, from, to);
     const Matrix all[1] = {m};
+    if (Source::NORMED && blockIdx.x < 8) fetch_lines(input.weight, 4 * m.columns);
     Source x;
     if constexpr (TILES == 1) {
         Streamed<FORMAT, 1> weights;
@@ -62,14 +63,15 @@ __device__ __forceinline__ void linear(const Matrix& m, const float* bias, Input
     }
 }
 
-#define LINEAR(NAME, FORMAT, TILES, SOURCE)                                                                              \
-    extern "C" __global__ void __launch_bounds__(512)                                                                   \
+// Blocks have at most 512 threads; those with one tile leave each other registers for three of 256 at once.
+#define LINEAR(NAME, FORMAT, TILES, SOURCE, THREADS)                                                                     \
+    extern "C" __global__ void __launch_bounds__(THREADS)                                                               \
         linear_##NAME(Matrix m, const float* bias, Input input, Output out, int n, int value, int each, int skip) {      \
         linear<FORMAT, TILES, SOURCE>(m, bias, input, out, n, value, each, skip);                                       \
     }
 #define LINEARS(NAME, FORMAT)                                                                                     \
-    LINEAR(NAME##_1, FORMAT, 1, Planes<1>) LINEAR(NAME##_2, FORMAT, 2, Planes<2>) LINEAR(NAME##_4, FORMAT, 4, Planes<4>) \
-    LINEAR(NAME##_normed, FORMAT, 1, Normed)
+    LINEAR(NAME##_1, FORMAT, 1, Planes<1>, 768) LINEAR(NAME##_2, FORMAT, 2, Planes<2>, 512)                        \
+    LINEAR(NAME##_4, FORMAT, 4, Planes<4>, 512) LINEAR(NAME##_normed, FORMAT, 1, Normed, 768)
 LINEARS(bf16, BF16) LINEARS(int8, INT8) LINEARS(int4, INT4) LINEARS(exact, EXACT)
 
 // A matrix of any format as bfloat16, rows `pitch` numbers apart.

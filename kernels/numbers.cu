@@ -1,5 +1,5 @@
-// What all kernels share: numbers of 16 bits, products of small tiles on tensor cores, weights in their formats, and the
-// exchange of values between the threads of a block. Included before every other file; uses no header at all.
+// What all kernels share: numbers of 16 bits, products of small tiles on tensor cores, weights in their formats and on their way to
+// a warp, and the exchange of values between the threads of a block. Before every other file; uses no header at all.
 //
 // Activations that meet weights are kept as two planes of bfloat16, `x = high + low`, 16 bits of fraction together: products
 // with both planes are as exact as those of float32 activations with the same weights, and run on tensor cores.
@@ -58,6 +58,12 @@ __device__ __forceinline__ void fetch(const u8* from, long long bytes) {
 __device__ __forceinline__ void fetch_rows(const u8* codes, long long pitch, int row, int rows) {
     if (threadIdx.x < 16 && row + (int)threadIdx.x < rows && gridDim.x * gridDim.y * gridDim.z <= 1024)
         fetch(codes + (long long)(row + threadIdx.x) * pitch, pitch);
+}
+
+// The same of a few lines of anything else that is older than the kernel before.
+__device__ __forceinline__ void fetch_lines(const void* from, int bytes) {
+    for (int at = 128 * threadIdx.x; at < bytes; at += 128 * blockDim.x)
+        asm volatile("prefetch.global.L2 [%0];" ::"l"((const u8*)from + at));
 }
 
 // ---- Memory ----
@@ -140,6 +146,22 @@ __device__ __forceinline__ bool last_block(u32* counter, u32 blocks) {
     return last;
 }
 
+// ---- Functions ----
+
+__device__ __forceinline__ float power_of_two(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+__device__ __forceinline__ float silu(float x) { return x / (1.0f + __expf(-x)); }
+
+// A pair of a head that turns together.
+__device__ __forceinline__ void pair_of(int pair, int pairs, int neighbours, int& a, int& b) {
+    a = neighbours ? 2 * pair : pair;
+    b = neighbours ? 2 * pair + 1 : pair + pairs;
+}
+
 // ---- Weights ----
 
 // EXACT: numbers in two planes of bfloat16.
@@ -200,105 +222,7 @@ __device__ __forceinline__ void eight(const Matrix& m, int row, int column, floa
     }
 }
 
-// ---- What products read ----
-//
-// A lane asks for numbers of the token of its column in both planes, as pairs. A column without a token reads another one's, as nobody
-// reads what becomes of it. A place that is not `there` has weights of zero, and counts for nothing else.
-
-// Two neighbouring pairs of numbers of one plane; CROSSED: the even places, then the odd ones.
-template <bool CROSSED> __device__ __forceinline__ uint2 pairs_of(uint2 v) {
-    return CROSSED ? make_uint2(__byte_perm(v.x, v.y, 0x5410), __byte_perm(v.x, v.y, 0x7632)) : v;
-}
-
-// Tokens whose planes lie ready.
-template <int TILES> struct Planes {
-    static const bool NORMED = false;
-    const u16* at[TILES];
-    long long low;
-
-    __device__ __forceinline__ void eight(int tile, int column, bool, uint4& high, uint4& rest) {
-        high = *(const uint4*)(at[tile] + column);
-        rest = *(const uint4*)(at[tile] + low + column);
-    }
-    template <bool CROSSED> __device__ __forceinline__ void four(int tile, int column, bool, uint2& high, uint2& rest) {
-        high = pairs_of<CROSSED>(*(const uint2*)(at[tile] + column));
-        rest = pairs_of<CROSSED>(*(const uint2*)(at[tile] + low + column));
-    }
-    __device__ __forceinline__ void end(float*) {}
-};
-
-// Tokens of the residual stream on their way through a root-mean-square norm. A product reads x · weight and adds up the squares
-// of x; times `factor_of` the squares it is the product with the norm. Rows have `columns` numbers, a multiple of eight.
-struct Normed {
-    static const bool NORMED = true;
-    const float *x, *weight;
-    int columns;
-    float squares;
-
-    __device__ __forceinline__ void two(float a, float b, float u, float v, u32& high, u32& rest) {
-        squares += a * a;
-        squares += b * b;
-        a *= u;
-        b *= v;
-        high = bf16_pair(a, b);
-        rest = bf16_pair(a - bf16_low(high), b - bf16_high(high));
-    }
-    __device__ __forceinline__ float4 read(const float* from, int column, bool there) {
-        return there && column < columns ? *(const float4*)(from + column) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    }
-    __device__ __forceinline__ void eight(int, int column, bool there, uint4& high, uint4& rest) {
-        float4 a = read(x, column, there), b = read(x, column + 4, there);
-        float4 u = read(weight, column, there), v = read(weight, column + 4, there);
-        two(a.x, a.y, u.x, u.y, high.x, rest.x);
-        two(a.z, a.w, u.z, u.w, high.y, rest.y);
-        two(b.x, b.y, v.x, v.y, high.z, rest.z);
-        two(b.z, b.w, v.z, v.w, high.w, rest.w);
-    }
-    template <bool CROSSED> __device__ __forceinline__ void four(int, int column, bool there, uint2& high, uint2& rest) {
-        float4 a = read(x, column, there), u = read(weight, column, there);
-        two(a.x, CROSSED ? a.z : a.y, u.x, CROSSED ? u.z : u.y, high.x, rest.x);
-        two(CROSSED ? a.y : a.z, a.w, CROSSED ? u.y : u.z, u.w, high.y, rest.y);
-    }
-    // What this warp found of each token's squares, to `room` [warps, 8].
-    __device__ __forceinline__ void end(float* room) {
-        float sum = squares;
-        sum += __shfl_xor_sync(0xffffffffu, sum, 1);
-        sum += __shfl_xor_sync(0xffffffffu, sum, 2);
-        if (threadIdx.x % 4 == 0) room[threadIdx.x / 4] = sum;
-    }
-};
-
-// What a kernel is told of its tokens: planes [n, pitch], or rows of the stream [n, width] and the weight of their norm.
-struct Input {
-    const u16* planes;
-    long long low;
-    const float *values, *weight;
-    int pitch, width;
-    float epsilon;
-    int unused;
-};
-
-// The tokens `token[tile]` of this lane's columns.
-template <int TILES> __device__ __forceinline__ void find(const Input& input, int, const int (&token)[TILES], Planes<TILES>& x) {
-    x.low = input.low;
-#pragma unroll
-    for (int j = 0; j < TILES; ++j) x.at[j] = input.planes + (long long)token[j] * input.pitch;
-}
-template <int TILES> __device__ __forceinline__ void find(const Input& input, int columns, const int (&token)[TILES], Normed& x) {
-    x.x = input.values + (long long)token[0] * input.width;
-    x.weight = input.weight;
-    x.columns = columns;
-    x.squares = 0.0f;
-}
-
-// The factor of column `token`'s norm, from what `warps` warps found.
-__device__ __forceinline__ float factor_of(const float* room, int warps, int token, int columns, float epsilon) {
-    float sum = 0.0f;
-    for (int warp = 0; warp < warps; ++warp) sum += room[8 * warp + token];
-    return rsqrtf(sum / (float)columns + epsilon);
-}
-
-// ---- Products ----
+// ---- Weights on their way ----
 
 // Inner places that a warp takes at once; a warp's share of a row is a multiple of it.
 template <int FORMAT> struct Unit { static const int size = FORMAT == INT8 ? 64 : FORMAT == INT4 ? 128 : 32; };
@@ -308,77 +232,6 @@ template <int FORMAT, int COUNT> struct Piece {
     uint4 codes[COUNT][2];
     float2 scales[COUNT][2];
 };
-
-// sums[c][j][16 x 8] += a unit of weights times up to 8 tokens a tile.
-template <int FORMAT, int TILES, int COUNT, class Source>
-__device__ __forceinline__ void multiply(const Piece<FORMAT, COUNT>& piece, int unit, bool there, Source& x,
-                                         float (&sums)[COUNT][TILES][4]) {
-    const int t = threadIdx.x % 4;
-    if constexpr (FORMAT == BF16) {
-#pragma unroll
-        for (int j = 0; j < TILES; ++j) {
-            uint4 h, l;
-            x.eight(j, unit + 8 * t, there, h, l);
-#pragma unroll
-            for (int c = 0; c < COUNT; ++c) {
-                uint4 p = piece.codes[c][0], q = piece.codes[c][1];
-                mma(sums[c][j], p.x, q.x, p.y, q.y, h.x, h.y);
-                mma(sums[c][j], p.z, q.z, p.w, q.w, h.z, h.w);
-                mma(sums[c][j], p.x, q.x, p.y, q.y, l.x, l.y);
-                mma(sums[c][j], p.z, q.z, p.w, q.w, l.z, l.w);
-            }
-        }
-    } else {
-        // Words of four codes of 8 bits, or of eight of 4 bits, of which the upper ones lie 64 places further.
-        float part[COUNT][TILES][4] = {};
-        u32 offset[COUNT][2];
-#pragma unroll
-        for (int c = 0; c < COUNT; ++c) {
-#pragma unroll
-            for (int r = 0; r < 2; ++r) {
-                float z = FORMAT == INT4 ? -128.0f - piece.scales[c][r].y : 0.0f;
-                offset[c][r] = bf16_pair(z, z);
-            }
-        }
-#pragma unroll
-        for (int half = 0; half < (FORMAT == INT4 ? 2 : 1); ++half) {
-#pragma unroll
-            for (int s = 0; s < 4; ++s) {
-                u32 w[COUNT][4];
-#pragma unroll
-                for (int c = 0; c < COUNT; ++c) {
-#pragma unroll
-                    for (int r = 0; r < 2; ++r) {
-                        uint4 v = piece.codes[c][r];
-                        u32 word = s == 0 ? v.x : s == 1 ? v.y : s == 2 ? v.z : v.w;
-                        if (FORMAT == INT8) {
-                            widen8(word, w[c][r], w[c][r + 2]);
-                        } else {
-                            w[c][r] = widen4(word >> (4 * half), offset[c][r]);
-                            w[c][r + 2] = widen4(word >> (4 * half + 8), offset[c][r]);
-                        }
-                    }
-                }
-#pragma unroll
-                for (int j = 0; j < TILES; ++j) {
-                    uint2 h, l;
-                    x.template four<FORMAT == INT4>(j, unit + 64 * half + 16 * t + 4 * s, there, h, l);
-#pragma unroll
-                    for (int c = 0; c < COUNT; ++c) {
-                        mma(part[c][j], w[c][0], w[c][1], w[c][2], w[c][3], h.x, h.y);
-                        mma(part[c][j], w[c][0], w[c][1], w[c][2], w[c][3], l.x, l.y);
-                    }
-                }
-            }
-        }
-#pragma unroll
-        for (int c = 0; c < COUNT; ++c)
-#pragma unroll
-            for (int j = 0; j < TILES; ++j)
-#pragma unroll
-                for (int e = 0; e < 4; ++e) sums[c][j][e] += FORMAT == INT4 ? piece.scales[c][e / 2].x * part[c][j][e] : part[c][j][e];
-    }
-}
 
 // Where this lane reads rows `row + g` and `row + g + 8` of matrices; rows that a matrix does not have are the last one's.
 template <int FORMAT, int COUNT> struct Lines {
@@ -410,52 +263,6 @@ __device__ __forceinline__ void planes_of(const Matrix (&m)[COUNT], Matrix (&all
         if (c >= COUNT) all[c].codes += m[c % COUNT].rows * m[c % COUNT].pitch;
     }
 }
-template <int FORMAT, int COUNT, int TILES>
-__device__ __forceinline__ void join(const float (&all)[COUNT * Made<FORMAT>::planes][TILES][4], float (&sums)[COUNT][TILES][4]) {
-#pragma unroll
-    for (int c = 0; c < COUNT * Made<FORMAT>::planes; ++c)
-#pragma unroll
-        for (int j = 0; j < TILES; ++j)
-#pragma unroll
-            for (int e = 0; e < 4; ++e) sums[c % COUNT][j][e] += all[c][j][e];
-}
-
-// sums[c][j][16 x 8] += rows `row`..`row + 15` of `m[c]`, from inner place `from` to `to`, times up to 8 tokens a tile. Inner places may
-// be taken in any order as long as both sides agree: each lane reads 16 neighbouring bytes.
-template <int FORMAT, int TILES, int COUNT, class Source>
-__device__ __forceinline__ void product(const Matrix (&m)[COUNT], int row, int from, int to, Source& x,
-                                        float (&sums)[COUNT][TILES][4]) {
-    const int format = Made<FORMAT>::of, count = COUNT * Made<FORMAT>::planes, size = Unit<FORMAT>::size;
-    const int units = (format == BF16 ? 4 : 2) / (count > 2 ? 2 : count);
-    Matrix all[count];
-    planes_of<FORMAT, COUNT>(m, all);
-    Lines<format, count> lines;
-    lines.find(all, row);
-    float found[count][TILES][4] = {};
-    for (int k = from; k < to; k += size * units) {
-        Piece<format, count> pieces[units];
-#pragma unroll
-        for (int i = 0; i < units; ++i) {
-            int unit = min(k + size * i, to - size) / size;
-#pragma unroll
-            for (int c = 0; c < count; ++c) {
-#pragma unroll
-                for (int r = 0; r < 2; ++r) {
-                    // A unit has 64 bytes of a row in every format.
-                    pieces[i].codes[c][r] = stream16(lines.codes[c][r] + 64 * unit);
-                    if (format == INT4) pieces[i].scales[c][r] = *(const float2*)(lines.scales[c][r] + 2 * unit);
-                }
-            }
-        }
-#pragma unroll
-        for (int i = 0; i < units; ++i)
-            if (k + size * i < to) multiply<format, TILES, count>(pieces[i], k + size * i, true, x, found);
-    }
-    join<FORMAT, COUNT, TILES>(found, sums);
-}
-
-// ---- Weights on their way ----
-
 // Bytes of shared memory that weights on their way to a warp take.
 #define WAY 8192
 
@@ -505,104 +312,3 @@ template <int FORMAT, int COUNT> struct Way {
         }
     }
 };
-
-// A product whose weights are on their way: `begin` asks for the first, `end` is the product.
-template <int FORMAT, int COUNT> struct Streamed {
-    static const int format = Made<FORMAT>::of, count = COUNT * Made<FORMAT>::planes, size = Unit<FORMAT>::size;
-    typedef Way<format, count> Weights;
-    Weights way;
-    Lines<format, count> lines;
-    int from, to;
-
-    __device__ __forceinline__ void ask(int number) { way.ask(lines, number, from / size + number, from + number * size < to); }
-
-    __device__ __forceinline__ void begin(const Matrix (&m)[COUNT], int row, int first, int last, void* room) {
-        Matrix all[count];
-        planes_of<FORMAT, COUNT>(m, all);
-        lines.find(all, row);
-        from = first, to = last;
-        way.open(room);
-#pragma unroll
-        for (int i = 0; i < Weights::slots; ++i) ask(i);
-    }
-
-    template <class Source> __device__ __forceinline__ void end(Source& x, float (&sums)[COUNT][1][4]) {
-        float found[count][1][4] = {};
-        int units = (to - from) / size;
-        for (int number = 0; number < units; number += Weights::batch) {
-            copies_wait<Weights::slots - Weights::batch>();
-#pragma unroll
-            for (int i = 0; i < Weights::batch; ++i) {
-                Piece<format, count> piece;
-                way.take(number + i, piece);
-                // Behind the last unit there are weights of zero.
-                bool there = number + i < units;
-                multiply<format, 1, count>(piece, there ? from + (number + i) * size : from, there, x, found);
-            }
-#pragma unroll
-            for (int i = 0; i < Weights::batch; ++i) ask(number + Weights::slots + i);
-        }
-        join<FORMAT, COUNT, 1>(found, sums);
-    }
-};
-
-// This warp's share of `columns` inner places, of `warps`.
-template <int FORMAT> __device__ __forceinline__ void share(int columns, int warps, int warp, int& from, int& to) {
-    int unit = Unit<FORMAT>::size, units = (columns + unit - 1) / unit, each = (units + warps - 1) / warps;
-    from = min(units, warp * each) * unit;
-    to = min(units, (warp + 1) * each) * unit;
-}
-
-// Adds what the warps of a block found, in their order: entry `e` of 128 · TILES is row (e / 8) % 16 of token 8 · (e / 128) + e % 8.
-// `room` holds warps · TILES · 128 numbers, and `squares` warps · 8 where there is a norm.
-template <int TILES, class Source>
-__device__ __forceinline__ void gather(float (&sums)[TILES][4], float* room, Source& x, float* squares) {
-    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
-    __syncthreads();
-#pragma unroll
-    for (int j = 0; j < TILES; ++j) {
-        float* tile = room + (warp * TILES + j) * 128;
-        *(float2*)(tile + 8 * g + 2 * t) = make_float2(sums[j][0], sums[j][1]);
-        *(float2*)(tile + 8 * (g + 8) + 2 * t) = make_float2(sums[j][2], sums[j][3]);
-    }
-    x.end(squares);
-    __syncthreads();
-}
-
-template <int TILES> __device__ __forceinline__ float gathered(const float* room, int warps, int entry) {
-    float sum = 0.0f;
-    for (int warp = 0; warp < warps; ++warp) sum += room[warp * TILES * 128 + entry];
-    return sum;
-}
-
-__device__ __forceinline__ float power_of_two(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-
-__device__ __forceinline__ float silu(float x) { return x / (1.0f + __expf(-x)); }
-
-// A pair of a head that turns together.
-__device__ __forceinline__ void pair_of(int pair, int pairs, int neighbours, int& a, int& b) {
-    a = neighbours ? 2 * pair : pair;
-    b = neighbours ? 2 * pair + 1 : pair + pairs;
-}
-
-// ---- Experts ----
-
-struct Expert {
-    Matrix gate, up, down;
-};
-
-struct Pairs {
-    const Expert* experts;  // the shared block is the last
-    const int *order, *starts, *active, *tiles, *counts;
-    const float* weights;   // of the pairs of chosen experts
-    int n, chosen, number, shared;  // tokens, experts a token, experts, whether there is a shared block
-};
-
-__device__ __forceinline__ int token_of(const Pairs& p, int pair) {
-    int routed = p.n * p.chosen;
-    return pair < routed ? pair / p.chosen : pair - routed;
-}

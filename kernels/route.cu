@@ -11,7 +11,7 @@ struct Lists {
     int* order;     // pairs, expert after expert, the shared block's last
     int* starts;    // [experts + 2]
     int* active;    // experts that have tokens
-    int* tiles;     // an expert and the first of up to 128 of its entries in `order`
+    int* tiles;     // an expert and the first of some of its entries in `order`, that are taken together
     int* counts;    // of `active`, of `tiles`
     u64* load;      // tokens that each expert ever got; nothing where there is no router
 };
@@ -23,7 +23,7 @@ __device__ __forceinline__ u32 standing_of(float score) {
 }
 
 // Chooses for one token, a warp: `logits` parts lie `stride` apart, and are multiplied by `factor`. `room` holds
-// 2 · experts + groups numbers.
+// 2 · experts + groups numbers, and at the end begins with the chosen experts.
 __device__ void choose(const Routing& r, const float* logits, int parts, long long stride, float factor, const float* bias,
                        float* room, int* chosen, float* weights) {
     int lane = threadIdx.x % 32;
@@ -82,8 +82,10 @@ __device__ void choose(const Routing& r, const float* logits, int parts, long lo
         u32 best = 0;
         int place = 0x7fffffff;
 #pragma unroll
-        for (int i = 0; i < 16; ++i)
+        for (int i = 0; i < 16; ++i) {
+            if (32 * i >= r.experts) break;
             if (standings[i] > best) best = standings[i], place = lane + 32 * i;
+        }
         u32 top = __reduce_max_sync(0xffffffffu, best);
         // Numbers that are none choose nothing; the first experts stand in, so that every place is in bounds.
         place = top ? (int)__reduce_min_sync(0xffffffffu, best == top ? (u32)place : 0x7fffffffu) : j;
@@ -91,8 +93,10 @@ __device__ void choose(const Routing& r, const float* logits, int parts, long lo
         total += score;
         if (lane == j) expert = place, mine = score;
 #pragma unroll
-        for (int i = 0; i < 16; ++i)
+        for (int i = 0; i < 16; ++i) {
+            if (32 * i >= r.experts) break;
             if (lane + 32 * i == place) standings[i] = 0;
+        }
     }
     // In the order of their numbers.
     int rank = 0;
@@ -101,20 +105,23 @@ __device__ void choose(const Routing& r, const float* logits, int parts, long lo
         rank += other < expert || (other == expert && j < lane);
     }
     float size = r.normalised ? r.factor / (total + 1e-20f) : r.factor;
+    __syncwarp();
     if (lane < r.chosen) {
         chosen[rank] = expert;
+        ((int*)room)[rank] = expert;
         weights[rank] = mine * size;
     }
     __syncwarp();
 }
 
-// Sorts the pairs of the first `tokens` of `n` tokens by expert, a block. `room` holds 2 · experts + 2 numbers.
-__device__ void sort_pairs(const int* chosen, int tokens, int n, int k, int experts, Lists lists, int* room) {
+// Sorts the pairs of the first `tokens` of `n` tokens by expert, a block; up to `tile` pairs of an expert are taken together.
+// `room` holds 2 · experts + 2 numbers; `first` has the experts of the first token too.
+__device__ void sort_pairs(const int* chosen, const int* first, int tokens, int n, int k, int experts, int tile, Lists lists, int* room) {
     if (tokens == 1) {
         // One token's experts are sorted already, and nobody asks for those it does not go to.
         int j = threadIdx.x;
         if (j < k) {
-            int e = __ldcg(chosen + j);
+            int e = first[j];
             lists.active[j] = e, lists.order[j] = j;
             lists.starts[e] = j, lists.starts[e + 1] = j + 1;
             lists.tiles[2 * j] = e, lists.tiles[2 * j + 1] = j;
@@ -139,20 +146,20 @@ __device__ void sort_pairs(const int* chosen, int tokens, int n, int k, int expe
         for (int e = first; e < min(experts + 1, first + each); ++e) {
             mine += count[e];
             busy += e < experts && count[e] > 0;
-            tiles += (count[e] + 127) / 128;
+            tiles += (count[e] + tile - 1) / tile;
         }
-        int start = mine, at = busy, tile = tiles;
+        int start = mine, at = busy, place = tiles;
         for (int other = 1; other < 32; other <<= 1) {
             int a = __shfl_up_sync(0xffffffffu, start, other), b = __shfl_up_sync(0xffffffffu, at, other);
-            int c = __shfl_up_sync(0xffffffffu, tile, other);
-            if (lane >= other) start += a, at += b, tile += c;
+            int c = __shfl_up_sync(0xffffffffu, place, other);
+            if (lane >= other) start += a, at += b, place += c;
         }
-        if (lane == 31) lists.counts[0] = at, lists.counts[1] = tile, lists.starts[experts + 1] = start;
-        start -= mine, at -= busy, tile -= tiles;
+        if (lane == 31) lists.counts[0] = at, lists.counts[1] = place, lists.starts[experts + 1] = start;
+        start -= mine, at -= busy, place -= tiles;
         for (int e = first; e < min(experts + 1, first + each); ++e) {
             lists.starts[e] = cursor[e] = start;
             if (e < experts && count[e] > 0) lists.active[at++] = e;
-            for (int m = 0; m < count[e]; m += 128) lists.tiles[2 * tile] = e, lists.tiles[2 * tile + 1] = start + m, ++tile;
+            for (int m = 0; m < count[e]; m += tile) lists.tiles[2 * place] = e, lists.tiles[2 * place + 1] = start + m, ++place;
             start += count[e];
         }
     }
@@ -165,7 +172,7 @@ __device__ void sort_pairs(const int* chosen, int tokens, int n, int k, int expe
 
 // Scores of experts, as exact as in float32: weights in two planes as well. Blocks along x take 16 experts, along y a part of the inner
 // places, along z 8 · TILES tokens. With `finish` the last block chooses for all tokens and sorts them. `logits` [parts, n, experts]
-// are followed by the squares of each token, [parts, n], where there is a norm.
+// are followed by the squares of each token, [parts, n], where there is a norm; what it makes of tokens is noted in their planes then.
 template <int TILES, class Source>
 __device__ __forceinline__ void route(const Matrix& high, const u8* low_codes, const Input& input, int n, float* logits, Routing r,
                                       const float* bias, int* chosen, float* weights, const int* tokens, Lists lists, u32* counter,
@@ -174,12 +181,17 @@ __device__ __forceinline__ void route(const Matrix& high, const u8* low_codes, c
     int warps = blockDim.x / 32, warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, row = 16 * blockIdx.x;
     fetch_rows(high.codes, high.pitch, row, high.rows);
     if (low_codes) fetch_rows(low_codes, high.pitch, row, high.rows);
+    if (Source::NORMED && blockIdx.x == 0) fetch_lines(input.weight, 4 * high.columns);
     after_previous();
     int first = 8 * TILES * blockIdx.z, wanted[TILES];
 #pragma unroll
     for (int j = 0; j < TILES; ++j) wanted[j] = min(first + 8 * j + g, n - 1);
     Source x;
     find(input, high.columns, wanted, x);
+    if constexpr (Source::NORMED) {
+        x.to = blockIdx.x == 0 && g < n ? (u16*)input.planes + (long long)g * input.pitch : nullptr;
+        x.low = input.low;
+    }
     int from, to;
     share<BF16>(high.columns, warps * gridDim.y, blockIdx.y * warps + warp, from, to);
     float sums[2][TILES][4] = {};
@@ -221,7 +233,7 @@ __device__ __forceinline__ void route(const Matrix& high, const u8* low_codes, c
                room + warp * (2 * r.experts + r.groups), chosen + at * r.chosen, weights + at * r.chosen);
     }
     __syncthreads();
-    sort_pairs(chosen, real, n, r.chosen, r.experts, lists, (int*)room);
+    sort_pairs(chosen, (int*)room, real, n, r.chosen, r.experts, 8, lists, (int*)room);
 }
 
 #define ROUTE(NAME, TILES, SOURCE)                                                                                             \
@@ -230,7 +242,7 @@ __device__ __forceinline__ void route(const Matrix& high, const u8* low_codes, c
                      float* weights, const int* tokens, Lists lists, u32* counter, int finish) {                               \
         route<TILES, SOURCE>(high, low, input, n, logits, r, bias, chosen, weights, tokens, lists, counter, finish);            \
     }
-ROUTE(normed, 1, Normed) ROUTE(1, 1, Planes<1>) ROUTE(4, 4, Planes<4>)
+ROUTE(normed, 1, Noted) ROUTE(1, 1, Planes<1>) ROUTE(4, 4, Planes<4>)
 
 // The choice for many tokens, a warp each.
 extern "C" __global__ void choose_many(Routing r, const float* logits, int n, const float* bias, int* chosen, float* weights) {
@@ -242,8 +254,8 @@ extern "C" __global__ void choose_many(Routing r, const float* logits, int n, co
            weights + (long long)at * r.chosen);
 }
 
-extern "C" __global__ void sort(const int* chosen, const int* tokens, int n, int k, int experts, Lists lists) {
+extern "C" __global__ void sort(const int* chosen, const int* tokens, int n, int k, int experts, int tile, Lists lists) {
     after_previous();
     float* room = (float*)dynamic_memory;
-    sort_pairs(chosen, *tokens, n, k, experts, lists, (int*)room);
+    sort_pairs(chosen, chosen, *tokens, n, k, experts, tile, lists, (int*)room);
 }

@@ -7,6 +7,7 @@ mod dot;
 mod feed_forward;
 mod int4;
 mod isa;
+mod memory;
 pub(crate) mod narrow;
 mod pool;
 mod product;

@@ -201,11 +201,11 @@ fn the_shipped_generator_answers_as_recorded() {
     }
 }
 
-#[test]
-fn adapters_are_added_for_those_who_ask() {
+/// Two sequences in one step, of which the first asks for the fixture's adapter: the adapter, and what was found and what
+/// `transformers` computes with it and without.
+pub(crate) fn adapted(model: &mut dyn CausalModel) -> (AdapterId, [[Vec<f32>; 2]; 2]) {
     let name = "qwen3-moe";
     let (plain, adapted) = (reference(name, "reference.safetensors"), reference(name, "reference-adapter.safetensors"));
-    let mut model = model(name, 2, false);
     let adapter = model.load_adapter(&folder(name).join("adapter")).unwrap();
     let mut batch = Batch::default();
     let mut with = Running { adapter: Some(adapter), ..Running::new(0) };
@@ -214,13 +214,23 @@ fn adapters_are_added_for_those_who_ask() {
     let mut logits = Vec::new();
     model.forward(&batch, &mut logits).unwrap();
     let (first, second) = logits.split_at(plain.logits[0].len());
-    assert!(distance(first, adapted.logits.last().unwrap()) < 1e-3);
-    assert!(distance(second, plain.logits.last().unwrap()) < 1e-3);
     assert!(distance(first, second) > 0.1, "the adapter does something");
+    let wanted = |reference: &Reference| reference.logits.last().unwrap().clone();
+    (adapter, [[first.to_vec(), wanted(&adapted)], [second.to_vec(), wanted(&plain)]])
+}
 
+#[test]
+fn adapters_are_added_for_those_who_ask() {
+    let mut model = model("qwen3-moe", 2, false);
+    let (adapter, found) = adapted(&mut *model);
+    assert!(found.iter().all(|[found, wanted]| distance(found, wanted) < 1e-3));
+
+    let mut batch = Batch::default();
+    Running { adapter: Some(adapter), ..Running::new(0) }.add(&[1, 2, 3], &mut batch);
+    let mut logits = Vec::new();
     model.unload_adapter(adapter);
     assert!(matches!(model.forward(&batch, &mut logits), Err(ForwardError::Adapter(id)) if id == adapter));
-    let error = self::model("deepseek-v3", 1, false).load_adapter(&folder(name).join("adapter")).unwrap_err();
+    let error = self::model("deepseek-v3", 1, false).load_adapter(&folder("qwen3-moe").join("adapter")).unwrap_err();
     assert!(error.to_string().contains("o_proj") || error.to_string().contains("q_proj"), "{error}");
 }
 

@@ -8,8 +8,9 @@
 use std::ops::Range;
 
 use super::cells::Cells;
-use super::device::{Choices, Matrix, SCRATCH, share};
+use super::device::{SCRATCH, share};
 use super::isa::Isa;
+use super::memory::{Choices, Matrix};
 use super::pool::Pool;
 use super::product::{Inputs, Tokens};
 use super::spans::Rounded;

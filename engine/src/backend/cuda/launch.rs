@@ -33,8 +33,8 @@ const PLAIN: [(&str, &[&str]); 6] = [
 /// planes lie ready, or for up to eight whose norm is taken on the way.
 const KINDS: [(&str, &str, &[&str]); 3] = [
     ("linear", "linear", &["1", "2", "4", "normed"]),
-    ("experts", "experts_up", &["2", "few"]),
-    ("experts", "experts_down", &["2", "few"]),
+    ("experts", "experts_up", &["1", "2"]),
+    ("experts", "experts_down", &["1", "2", "few"]),
 ];
 
 /// Bytes of shared memory that every kernel may have beside its own variables; beyond, it must ask.

@@ -42,8 +42,11 @@ pub(crate) enum Lack {
     },
 }
 
-/// What every kernel begins with.
-const NUMBERS: &str = include_str!("../../../../kernels/numbers.cu");
+/// What every other file begins with, in this order.
+const BEFORE: [(&str, &str); 2] = [
+    ("numbers", include_str!("../../../../kernels/numbers.cu")),
+    ("products", include_str!("../../../../kernels/products.cu")),
+];
 
 /// The file of the encoder's kernels.
 pub(super) const ENCODER: (&str, &str) = ("encoder", include_str!("../../../../kernels/encoder.cu"));
@@ -92,14 +95,14 @@ pub(super) fn image(
     Ok(image)
 }
 
-/// A file with what it begins with. `CANDOR_KERNELS` names a folder to read the files from instead, for work on them.
+/// A file behind what it begins with. `CANDOR_KERNELS` names a folder to read the files from instead, for work on them.
 fn source(name: &str, text: &str) -> String {
-    let read = |name: &str, text: &str| {
-        let folder = std::env::var_os("CANDOR_KERNELS").map(PathBuf::from);
-        let file = folder.and_then(|folder| std::fs::read_to_string(folder.join(format!("{name}.cu"))).ok());
-        file.unwrap_or_else(|| text.to_owned())
+    let folder = std::env::var_os("CANDOR_KERNELS").map(PathBuf::from);
+    let read = |(name, text): (&str, &str)| {
+        let file = folder.as_ref().and_then(|folder| std::fs::read_to_string(folder.join(format!("{name}.cu"))).ok());
+        format!("#line 1 \"{name}.cu\"\n{}\n", file.unwrap_or_else(|| text.to_owned()))
     };
-    format!("#line 1 \"numbers.cu\"\n{}\n#line 1 \"{name}.cu\"\n{}", read("numbers", NUMBERS), read(name, text))
+    BEFORE.into_iter().chain([(name, text)]).map(read).collect()
 }
 
 fn folder() -> Option<PathBuf> {

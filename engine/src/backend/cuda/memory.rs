@@ -53,7 +53,8 @@ pub(super) struct Mapping {
     pub(super) n: usize,
 }
 
-/// What kernels are told of tokens: see `Input` in `numbers.cu`. `weight` is nothing where planes are read.
+/// What kernels are told of tokens: see `Input` in `products.cu`. `weight` is nothing where planes are read; where `squares` are
+/// there, planes wait for nothing but the norm's factor.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub(super) struct Input {
@@ -61,10 +62,11 @@ pub(super) struct Input {
     pub(super) low: i64,
     pub(super) values: Pointer,
     pub(super) weight: Pointer,
+    pub(super) squares: Pointer,
     pub(super) pitch: i32,
     pub(super) width: i32,
     pub(super) epsilon: f32,
-    pub(super) unused: i32,
+    pub(super) parts: i32,
 }
 
 impl Input {

@@ -13,22 +13,35 @@ use crate::backend::{Gated, Routing, Scoring};
 use crate::models::causal::ForwardError;
 use crate::weights::Stored;
 
-/// Tokens up to which one block chooses for all of them, and a block takes rows of all experts.
+/// Tokens up to which a block takes rows of all experts' second maps.
 const AT_ONCE: usize = super::linear::FEW;
+/// Tokens up to which one block chooses for all of them.
+const CHOOSING: usize = 32;
 /// Tokens that lists have room for at least, so that steps of few tokens find them where they were.
 const ROOM: usize = 32;
-/// Times 16 rows of `down` that a block takes.
-const EACH: usize = 2;
-/// Tokens up to which experts' weights are read by blocks of 16 rows; beyond, tokens are many enough for large tiles.
+/// Tokens up to which experts' weights are read by rows of 16; beyond, tokens are many enough for large tiles.
 const FEW: usize = 128;
+/// Bytes that a block keeps of each of its tasks, and of each place of the list: `Task` and `Second` in `experts.cu`.
+const TASK: usize = 48;
+const SECOND: usize = 32;
 /// Inner places of a piece of `down`: `PIECE` in `experts.cu`.
-const PIECE: usize = 384;
+const PIECE: usize = 256;
 /// Pairs of a large tile.
 const TILE: usize = 128;
 /// Bytes of shared memory of the kernels with large tiles: four steps of 128 and 256 lines of 40 numbers.
 const LARGE: usize = 4 * (128 + 256) * 40 * 2;
 /// The same of those for Hopper: four steps of lines of 64, and what it takes to begin at a multiple of 1,024.
 const WIDE: usize = 4 * (128 + 256) * 64 * 2 + 1024;
+
+/// Tiles of eight pairs of an expert that are taken together by so many tokens, up to [`FEW`].
+fn tiles_of(n: usize) -> usize {
+    if n <= 32 { 1 } else { 2 }
+}
+
+/// Pairs of an expert that are taken together.
+fn together(n: usize) -> usize {
+    if n > FEW { TILE } else { 8 * tiles_of(n) }
+}
 
 /// A router.
 pub(crate) struct Router {
@@ -111,8 +124,14 @@ pub(super) struct Pairs {
     n: i32,
     chosen: i32,
     number: i32,
+    /// [`CHOSEN`], [`ALL`] or [`SHARED`]; of many tokens, whether there is a shared block.
     shared: i32,
 }
+
+/// Which blocks a launch takes: chosen experts, all, or the shared one alone.
+const CHOSEN: i32 = 0;
+const ALL: i32 = 1;
+const SHARED: i32 = 2;
 
 /// What experts will say of up to eight tokens: the second maps, which wait until it is known what they are added to.
 #[derive(Clone, Copy)]
@@ -120,9 +139,17 @@ pub(super) struct Falling {
     pairs: Pairs,
     inner: Input,
     n: usize,
-    /// The format and pieces of chosen experts, and of the shared block.
-    routed: Option<(Kind, usize)>,
-    alone: Option<(Kind, usize)>,
+    /// Chosen experts, and the shared block.
+    routed: Option<Second>,
+    alone: Option<Second>,
+}
+
+/// Second maps: their format, the pieces of their inner places, and one of them without its numbers.
+#[derive(Clone, Copy)]
+struct Second {
+    kind: Kind,
+    pieces: usize,
+    form: MatrixArgument,
 }
 
 impl Cuda {
@@ -157,7 +184,7 @@ impl Cuda {
             order: self.room(&mut lists.order, pairs)?,
             starts: self.room(&mut lists.starts, experts + 2)?,
             active: self.room(&mut lists.active, experts + 1)?,
-            tiles: self.room(&mut lists.tiles, 2 * (pairs / TILE + experts + 2))?,
+            tiles: self.room(&mut lists.tiles, 2 * (pairs / together(n) + experts + 2))?,
             counts: self.room(&mut lists.counts, 2)?,
             load,
         })
@@ -189,10 +216,16 @@ impl Cuda {
             factor: rule.factor,
             unused: 0,
         };
-        let finish = n <= AT_ONCE;
+        let finish = n <= CHOOSING;
         let parts = if finish { 4 } else { 1 };
-        let x = self.input(x);
-        let (form, tiles) = match (x.normed(), n) {
+        let planes = self.planes(x);
+        let (buffer, mut x) = (x, self.input(x));
+        let normed = x.normed();
+        if normed {
+            // What it reads of tokens is noted for the experts.
+            (x.planes, x.low, x.pitch) = (planes.at, planes.low, planes.pitch);
+        }
+        let (form, tiles) = match (normed, n) {
             (true, _) => ("route_normed", 1),
             (false, 0..=8) => ("route_1", 1),
             _ => ("route_4", 4),
@@ -200,6 +233,10 @@ impl Cuda {
         let mut work = self.work.borrow_mut();
         // Behind the scores lie each token's squares.
         let scores = self.room(&mut work.scores, parts * n.max(ROOM) * (experts + 1))?;
+        if normed {
+            let squares = scores + (4 * parts * n * experts) as Pointer;
+            buffer.held.set(Held::Normed(Input { squares, parts: int(parts), ..x }));
+        }
         let counter = self.room(&mut work.counters, 1 << 12)?;
         let bias = router.bias.as_ref().map_or(0, |bias| self.at(bias));
         let count = self.addresses(step).count;
@@ -232,7 +269,7 @@ impl Cuda {
         let shape = Shape { blocks: (n.div_ceil(SHARING / 32), 1, 1), threads: SHARING, shared: choosing };
         launch!(self, self.kernel("choose_many")?, shape, argument, scores, int(n), bias, chosen, weights)?;
         let shape = Shape { blocks: (1, 1, 1), threads: 1024, shared: sorting };
-        launch!(self, self.kernel("sort")?, shape, chosen, count, int(n), int(k), int(experts), lists)
+        launch!(self, self.kernel("sort")?, shape, chosen, count, int(n), int(k), int(experts), int(together(n)), lists)
     }
 
     /// See [`crate::backend::Backend::feed_forward`].
@@ -268,7 +305,7 @@ impl Cuda {
                 let lists = self.lists(&mut work.lists, n.max(ROOM), 0, 0, 0)?;
                 let shape = Shape { blocks: (1, 1, 1), threads: 256, shared: 64 };
                 let count = self.addresses(step).count;
-                launch!(self, self.kernel("sort")?, shape, 0u64, count, int(n), 0i32, 0i32, lists)?;
+                launch!(self, self.kernel("sort")?, shape, 0u64, count, int(n), 0i32, 0i32, int(together(n)), lists)?;
                 (lists.order, lists.starts, lists.active, lists.tiles, lists.counts, 0)
             }
         };
@@ -292,6 +329,9 @@ impl Cuda {
             (inner, self.room(&mut work.parts, (k + 1) * n.max(ROOM) * out.width)?)
         };
         let low = i64::try_from(all * pitch).unwrap_or(i64::MAX);
+        if matches!(x.held.get(), Held::Normed(input) if input.squares == 0) {
+            self.settle_norm(n, x)?;
+        }
         let input = self.input(x);
         out.held.set(Held::Parts(k + usize::from(shared.is_some())));
         if n > FEW {
@@ -311,47 +351,72 @@ impl Cuda {
             return launch!(self, down, shape, pairs, inner_at, int(pitch), parts, int(out.width));
         }
         // One launch where all blocks have one format; otherwise the shared one goes by itself.
-        let together = routed.is_none() || alone.is_none() || routed == alone;
-        let places = (n * k).min(experts.len());
+        let same = routed.is_none() || alone.is_none() || routed == alone;
+        let cap = together(n);
+        let places = ((n * k).min(experts.len()) + n * k / cap, n.div_ceil(cap));
+        let first =
+            |blocks: &'_ [Gated<Matrix>]| blocks.first().map(|block| (self.form(&block.gate), self.form(&block.down)));
+        let (of_routed, of_alone) = (first(experts), first(shared.map_or(&[][..], std::slice::from_ref)));
         let mut runs = Vec::new();
-        match (routed.or(alone), alone) {
-            (Some(kinds), _) if together => {
-                runs.push((kinds, places + usize::from(shared.is_some()), shared.is_some()))
+        match (routed.zip(of_routed), alone.zip(of_alone)) {
+            (Some((kinds, forms)), None) => runs.push((kinds, forms, places.0, CHOSEN)),
+            (None, Some((kinds, forms))) => runs.push((kinds, forms, places.1, SHARED)),
+            (Some((kinds, forms)), Some(_)) if same => runs.push((kinds, forms, places.0 + places.1, ALL)),
+            (Some((kinds, forms)), Some((others, form))) => {
+                runs.extend([(kinds, forms, places.0, CHOSEN), (others, form, places.1, SHARED)]);
             }
-            (Some(kinds), Some(others)) => runs.extend([(kinds, places, false), (others, 1, true)]),
-            _ => {}
+            (None, None) => {}
         }
-        let (form, tiles, streams) = if input.normed() { ("few", 1, streaming(SHARING)) } else { ("2", 2, 0) };
-        for &((kind, _), places, with_shared) in &runs {
-            pairs.shared = i32::from(with_shared);
-            let kernel = self.kernel_for("experts_up", kind, form)?;
+        let tiles = tiles_of(n);
+        let over = inner.div_ceil(16);
+        for &((kind, _), (first, _), places, which) in &runs {
+            pairs.shared = which;
+            let kernel = self.kernel_for("experts_up", kind, tiles)?;
+            let fixed = streaming(SHARING) + 2 * gathering(SHARING, tiles) + 8 * tiles * size_of::<f32>();
+            let blocks = (places * over).min(self.at_once(kind, tiles, fixed + (1 << 10)));
             let shape = Shape {
-                blocks: (inner.div_ceil(16), places, 1),
+                blocks: (blocks, 1, 1),
                 threads: SHARING,
-                shared: 2 * gathering(SHARING, tiles) + squares(SHARING) + streams,
+                shared: fixed + TASK * (places * over).div_ceil(blocks.max(1)),
             };
-            launch!(self, kernel, shape, pairs, input, inner_at, int(pitch), low)?;
+            launch!(self, kernel, shape, pairs, input, inner_at, int(pitch), low, first, int(over))?;
         }
         let said = Input { planes: inner_at, low, pitch: int(pitch), ..Input::default() };
         if n <= AT_ONCE {
-            let pieces =
-                |blocks: &[Gated<Matrix>]| blocks.first().map_or(0, |block| block.down.columns.div_ceil(PIECE));
-            let of_routed = routed.map(|(_, kind)| (kind, pieces(experts)));
-            let of_shared = alone.map(|(_, kind)| (kind, pieces(shared.map_or(&[][..], std::slice::from_ref))));
-            out.held.set(Held::Said(Falling { pairs, inner: said, n, routed: of_routed, alone: of_shared }));
+            let second = |blocks: &[Gated<Matrix>]| {
+                blocks.first().map(|Gated { down, .. }| Second {
+                    kind: down.kind,
+                    pieces: down.columns.div_ceil(PIECE),
+                    form: self.form(down),
+                })
+            };
+            let alone = shared.map_or(&[][..], std::slice::from_ref);
+            let falling = Falling { pairs, inner: said, n, routed: second(experts), alone: second(alone) };
+            out.held.set(Held::Said(falling));
             return Ok(());
         }
-        for ((_, kind), places, with_shared) in runs {
-            pairs.shared = i32::from(with_shared);
-            let kernel = self.kernel_for("experts_down", kind, 2)?;
-            let shape = Shape {
-                blocks: (out.width.div_ceil(16 * EACH), places, 1),
-                threads: SHARING,
-                shared: gathering(SHARING, 2),
-            };
-            launch!(self, kernel, shape, pairs, said, parts, int(out.width), int(EACH))?;
+        for ((_, kind), (_, first), places, which) in runs {
+            pairs.shared = which;
+            let kernel = self.kernel_for("experts_down", kind, tiles)?;
+            let shared = streaming(SHARING) + SECOND * places;
+            let tasks = (places * out.width.div_ceil(16)).div_ceil(SHARING / 32);
+            let shape =
+                Shape { blocks: (tasks.min(self.at_once(kind, tiles, shared)), 1, 1), threads: SHARING, shared };
+            launch!(self, kernel, shape, pairs, said, parts, int(out.width), first)?;
         }
         Ok(())
+    }
+
+    /// A matrix without its numbers.
+    fn form(&self, matrix: &Matrix) -> MatrixArgument {
+        MatrixArgument { codes: 0, scales: 0, ..self.argument(matrix) }
+    }
+
+    /// Blocks with so many bytes of shared memory that stay on the GPU: as many as run at once. `experts.cu` says how many
+    /// registers they leave each other.
+    fn at_once(&self, kind: Kind, tiles: usize, shared: usize) -> usize {
+        let most = if tiles == 1 && matches!(kind, Kind::Bf16 | Kind::Int8) { 3 } else { 2 };
+        self.processors * (self.shared / (shared + (1 << 10))).clamp(1, most)
     }
 
     /// Runs the second maps of experts that waited: to rows so wide, or added to them.
@@ -365,25 +430,25 @@ impl Cuda {
         let places = usize::try_from(pairs.chosen).unwrap_or(0) + 1;
         // One launch where both have one format.
         let runs = match (routed, alone) {
-            (Some((kind, routed)), Some((other, alone))) if kind != other => {
-                vec![(kind, routed, 0, add), (other, 0, alone, true)]
+            (Some(routed), Some(alone)) if routed.kind != alone.kind => {
+                vec![(Some(routed), None, add), (None, Some(alone), true)]
             }
-            _ => {
-                let pieces = |which: Option<(Kind, usize)>| which.map_or(0, |(_, pieces)| pieces);
-                let kind = routed.or(alone).map(|(kind, _)| kind);
-                kind.map(|kind| (kind, pieces(routed), pieces(alone), add)).into_iter().collect()
-            }
+            _ => vec![(routed, alone, add)],
         };
-        for (kind, routed, alone, add) in runs {
-            // What pieces say, and the experts with their pairs.
-            let room =
-                n * places * (routed.max(alone) * 16 * size_of::<f32>() + size_of::<i32>()) + (n * places + 1) * 24;
+        for (routed, alone, add) in runs {
+            let Some(Second { kind, form, .. }) = routed.or(alone) else { continue };
+            let pieces = |which: Option<Second>| which.map_or(0, |second| second.pieces);
+            let form_of = |which: Option<Second>| which.map_or(form, |second| second.form);
+            let (of_routed, of_alone) = (form_of(routed), form_of(alone));
+            let (routed, alone) = (pieces(routed), pieces(alone));
+            // What pieces say, pairs and their weights, and the experts.
+            let room = n * places * (routed.max(alone) * 16 + 2) * size_of::<f32>() + (n * places + 1) * SECOND;
             let fits = |threads: &usize| streaming(*threads) + room <= self.shared;
-            let threads = [2 * SHARING, SHARING].into_iter().find(fits).unwrap_or(SHARING / 2);
+            let threads = [3 * SHARING, 2 * SHARING, SHARING].into_iter().find(fits).unwrap_or(SHARING / 2);
             let shape = Shape { blocks: (width.div_ceil(16), 1, 1), threads, shared: streaming(threads) + room };
             let kernel = self.kernel_for("experts_down", kind, "few")?;
             let (add, routed, alone) = (i32::from(add), int(routed), int(alone));
-            launch!(self, kernel, shape, pairs, inner, out, int(width), add, routed, alone)?;
+            launch!(self, kernel, shape, pairs, inner, out, int(width), add, routed, alone, of_routed, of_alone)?;
         }
         Ok(())
     }
