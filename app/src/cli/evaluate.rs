@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use candor_engine::dialogue::evaluate::{evaluate, read_scenarios};
+use candor_engine::dialogue::next_action::{self, Dialogue, Task};
 use candor_engine::dialogue::saying::{self, Saying};
 use candor_engine::dialogue::simulate::simulate;
 use candor_engine::generation::{Generator, Local, LocalOptions};
@@ -64,6 +65,18 @@ pub(super) enum Evaluate {
         /// Seed of the first simulated conversation.
         #[arg(long, value_name = "NUMBER", default_value_t = 1)]
         seed: u64,
+    },
+    /// The next action in the dialogues of STAR (Mosig and others 2020), beside the papers' figures: a line for each setting.
+    NextAction {
+        /// The folder of tasks, one folder each with its graph and responses.
+        #[arg(long, value_name = "DIR")]
+        tasks: PathBuf,
+        /// Dialogues, JSON lines. `-` is standard input.
+        #[arg(long, value_name = "FILE")]
+        dialogues: PathBuf,
+        /// The beginning of the names of the tasks to measure on their own; empty for every task.
+        #[arg(long, value_name = "NAME", default_value = "bank")]
+        about: String,
     },
     /// Questions asked of the articles: is the right one found, is it quoted, is what has no answer declined?
     Articles {
@@ -158,6 +171,25 @@ impl Evaluate {
                     found.map_err(|error| Failure::new(error.to_string()))
                 })?;
                 output.write(&found)?;
+            }
+            Self::NextAction { tasks, dialogues, about } => {
+                let failed = |error: next_action::Error| Failure::new(error.to_string());
+                let tasks = Task::read_all(&tasks).map_err(failed)?;
+                let lines = BufReader::new(open(Some(&dialogues))?).lines().enumerate();
+                let dialogues: Vec<Dialogue> = lines
+                    .map(|(number, line)| {
+                        let at = |failure: Failure| failure.at(format!("{}:{}", dialogues.display(), number + 1));
+                        Dialogue::parse(&line.map_err(|error| at(error.into()))?).map_err(|error| at(error.into()))
+                    })
+                    .collect::<Result<_, _>>()?;
+                let engine = engine(config)?;
+                let mut reports = Vec::new();
+                let ran =
+                    next_action::evaluate(&engine, &tasks, &dialogues, &about, |report| reports.push(report.clone()));
+                runtime.block_on(ran).map_err(failed)?;
+                for report in &reports {
+                    output.write(report)?;
+                }
             }
             Self::Saying { model, scenarios, replies } => {
                 let scenarios = scenarios_of(&scenarios)?;

@@ -31,6 +31,7 @@ pub mod evaluate;
 pub mod flow;
 mod flows;
 pub mod memory;
+pub mod next_action;
 pub mod saying;
 pub mod simulate;
 

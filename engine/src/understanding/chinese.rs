@@ -43,12 +43,15 @@ const QUESTIONS: &[&str] = &[
     "有没有",
 ];
 
-/// Whether the text is mostly Chinese.
+/// Whether the text is mostly Chinese. Mail addresses count as no language.
 #[must_use]
 pub fn is_chinese(text: &str) -> bool {
+    let latin = |c: char| c.is_ascii_alphanumeric() || "@._%+-".contains(c);
+    let addresses = text.split(|c| !latin(c)).filter(|run| run.contains('@'));
+    let in_addresses: usize = addresses.map(|run| run.chars().filter(char::is_ascii_alphabetic).count()).sum();
     let han = text.chars().filter(|c| ('\u{4e00}'..='\u{9fff}').contains(c)).count();
     let letters = text.chars().filter(|c| c.is_alphabetic()).count();
-    han >= 2 && han * 2 >= letters
+    han >= 2 && han * 2 >= letters - in_addresses
 }
 
 /// A Chinese text in English words, as far as they are known; `None` for a text that is not mostly Chinese.
@@ -94,6 +97,12 @@ mod tests {
         assert_eq!(in_english("转账 500 欧").as_deref(), Some("transfer 500 euro"));
         assert_eq!(in_english("my card 丢"), None);
         assert_eq!(in_english("龘龘").as_deref(), Some(""), "nothing known");
+    }
+
+    #[test]
+    fn a_mail_address_does_not_make_a_chinese_text_english() {
+        assert!(is_chinese("电话：+49 30 555 0100，每天8:00至20:00。邮箱：help@harbourbank.example。"));
+        assert!(!is_chinese("please write to help@harbourbank.example 丢了"));
     }
 
     #[test]

@@ -102,7 +102,7 @@ pub async fn evaluate_intents(engine: &Engine, head: &str, rows: &[Labelled]) ->
         }
         expected.push(index.filter(|_| index != judge.out_of_scope()));
     }
-    let answers = encode_all(reader, rows).await?;
+    let answers = encode_all(reader, rows.iter().map(|row| row.text.as_str())).await?;
     let (mut inside, mut outside) = (Vec::new(), Vec::new());
     for (encoded, expected) in answers.iter().zip(expected) {
         let decision = judge.decide(&reader.logits(place, encoded));
@@ -140,7 +140,7 @@ pub async fn evaluate_sentiment(engine: &Engine, rows: &[Labelled]) -> Result<Se
         return Err(EvaluationError::Empty);
     }
     let reader = engine.reader();
-    let answers = encode_all(reader, rows).await?;
+    let answers = encode_all(reader, rows.iter().map(|row| row.text.as_str())).await?;
     let judged: Vec<(Sentiment, Sentiment, f32)> = answers
         .iter()
         .zip(expected)
@@ -176,16 +176,19 @@ struct Judged {
 }
 
 /// Asks for all texts, a bounded number at a time, and returns the answers in order.
-async fn encode_all(reader: &Reader, rows: &[Labelled]) -> Result<Vec<Encoded>, Error> {
-    let (mut waiting, mut answers) = (VecDeque::new(), Vec::with_capacity(rows.len()));
+pub(crate) async fn encode_all<'t>(
+    reader: &Reader,
+    texts: impl Iterator<Item = &'t str>,
+) -> Result<Vec<Encoded>, Error> {
+    let (mut waiting, mut answers) = (VecDeque::new(), Vec::new());
     let width = IN_FLIGHT.min(reader.worker().queue_capacity());
-    for row in rows {
+    for text in texts {
         if waiting.len() >= width
             && let Some(first) = waiting.pop_front()
         {
             answers.push(Box::into_pin(first).await?);
         }
-        waiting.push_back(Box::new(reader.encode(&row.text)));
+        waiting.push_back(Box::new(reader.encode(text)));
     }
     for rest in waiting {
         answers.push(Box::into_pin(rest).await?);

@@ -6,6 +6,7 @@ mod entity_scores;
 pub mod evaluate;
 mod intent;
 mod latency;
+pub(crate) mod number_words;
 mod reader;
 
 pub use chinese::is_chinese;

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::words::{Word, similar, words};
 use crate::dialogue::money::Money;
+use crate::understanding::number_words::below_hundred;
 
 /// A number found in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,31 +185,7 @@ fn small(word: &str) -> Option<i64> {
         let (tens, units) = (small(tens)?, small(units)?);
         return (tens >= 20 && tens % 10 == 0 && units < 10).then_some(tens + units);
     }
-    const UNITS: [&str; 20] = [
-        "zero",
-        "one",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-        "eleven",
-        "twelve",
-        "thirteen",
-        "fourteen",
-        "fifteen",
-        "sixteen",
-        "seventeen",
-        "eighteen",
-        "nineteen",
-    ];
-    const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
-    let place = |list: &[&str]| list.iter().position(|one| *one == word).and_then(|at| i64::try_from(at).ok());
-    place(&UNITS).or_else(|| place(&TENS).map(|at| (at + 2) * 10))
+    below_hundred(word).map(i64::from)
 }
 
 #[cfg(test)]

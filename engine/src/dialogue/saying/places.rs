@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use crate::understanding::number_words;
+
 /// Places of one kind that a model knows: `<money1>` to `<money9>`.
 pub const PLACES: usize = 9;
 
@@ -404,39 +406,6 @@ fn code(rest: &str) -> Option<usize> {
     names.then_some(run.len())
 }
 
-/// Numbers in words, from two: "one" is too often no number.
-const NUMBER_WORDS: [&str; 29] = [
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-    "twenty",
-    "thirty",
-    "forty",
-    "fifty",
-    "sixty",
-    "seventy",
-    "eighty",
-    "ninety",
-    "hundred",
-    "thousand",
-    "million",
-];
-
 fn number(rest: &str) -> Option<usize> {
     let sign = usize::from(rest.starts_with('-'));
     if let Some(figure) = figure(rest.get(sign..)?) {
@@ -445,7 +414,9 @@ fn number(rest: &str) -> Option<usize> {
         let share = ["%", " %", " percent", " per cent"].iter().find(|share| after.starts_with(**share));
         return Some(end + share.map_or_else(|| ordinal(after), |share| share.len()));
     }
-    one_of(rest, &NUMBER_WORDS)
+    // In words from two on: "one" is too often no number.
+    let first = word(rest);
+    number_words::value(&first.to_lowercase()).filter(|number| *number >= 2).map(|_| first.len())
 }
 
 /// Words that begin with a capital within a sentence and name nothing.

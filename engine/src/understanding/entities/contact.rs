@@ -4,7 +4,7 @@ use super::word::{Word, cue_before, digits};
 use super::{EntityKind, Found};
 
 /// Words that follow "I am" or a name without being part of one.
-const NO_NAME: [&str; 40] = [
+const NO_NAME: [&str; 48] = [
     "a",
     "an",
     "the",
@@ -45,6 +45,14 @@ const NO_NAME: [&str; 40] = [
     "please",
     "waiting",
     "interested",
+    "it",
+    "it's",
+    "someone",
+    "somebody",
+    "you",
+    "we",
+    "everything",
+    "this",
 ];
 
 /// A mail address, in lower case.
@@ -89,61 +97,24 @@ pub(super) fn phone(words: &[Word<'_>], at: usize) -> Option<Found> {
     })
 }
 
-/// A British postcode anywhere, four to six digits where a word for it stands before them.
-pub(super) fn postcode(words: &[Word<'_>], at: usize) -> Option<Found> {
-    let word = words.get(at)?;
-    if word.is_digits()
-        && (4..=6).contains(&word.raw.len())
-        && cue_before(words, at, 3, &["postcode", "zip", "zipcode", "code"])
-    {
-        return Some(Found { kind: EntityKind::Postcode, first: at, end: at + 1, value: word.raw.to_owned() });
-    }
-    let shape = |text: &str| -> String {
-        text.chars()
-            .map(|c| {
-                if c.is_ascii_digit() {
-                    '9'
-                } else if c.is_ascii_alphabetic() {
-                    'a'
-                } else {
-                    '?'
-                }
-            })
-            .collect()
-    };
-    let british = |joined: &str| -> Option<String> {
-        let (outward, inward) = joined.split_at_checked(joined.len().checked_sub(3)?)?;
-        let known = ["a9", "a99", "aa9", "aa99", "a9a", "aa9a"].contains(&shape(outward).as_str());
-        (known && shape(inward) == "9aa").then(|| format!("{outward} {inward}").to_uppercase())
-    };
-    let found = |value: String, end: usize| Some(Found { kind: EntityKind::Postcode, first: at, end, value });
-    // In one piece, or in the two that it is written in.
-    if let Some(value) = british(word.raw) {
-        return found(value, at + 1);
-    }
-    let next = words.get(at + 1).filter(|next| !word.closes && next.raw.len() == 3);
-    if let Some(value) = next.and_then(|next| british(&format!("{}{}", word.raw, next.raw))) {
-        return found(value, at + 2);
-    }
-    // Spelled: the whole of what is spelled, from its first letter on.
-    let spelled = |word: &&Word<'_>| word.raw.len() <= 2 && word.raw.bytes().all(|b| b.is_ascii_alphanumeric());
-    if at.checked_sub(1).and_then(|before| words.get(before)).is_some_and(|before| spelled(&before)) {
-        return None;
-    }
-    let pieces: Vec<&str> = words.get(at..)?.iter().take_while(spelled).map(|word| word.raw).collect();
-    let value = (pieces.len() >= 3).then(|| british(&pieces.concat())).flatten()?;
-    found(value, at + pieces.len())
-}
-
 /// What follows "my name is" or "under the name" however written, or "I'm", "I am" and "this is" where written as names are.
 pub(super) fn name(words: &[Word<'_>], at: usize) -> Option<Found> {
     let lower = |back: usize| at.checked_sub(back).and_then(|place| words.get(place)).map(|word| word.lower.as_str());
     let named = matches!((lower(3), lower(2), lower(1)), (_, Some("name"), Some("is")))
         || matches!((lower(2), lower(1)), (Some("my"), Some("name's" | "name’s")))
-        || matches!((lower(3), lower(2), lower(1)), (Some("under" | "in"), Some("the"), Some("name")))
+        || (lower(1) == Some("name")
+            && (matches!(lower(2), Some("under"))
+                || matches!((lower(3), lower(2)), (Some("under" | "in" | "on"), Some("the" | "same")))
+                || matches!((lower(4), lower(3), lower(2)), (Some("under" | "in" | "on"), Some("the"), Some("same")))))
         || matches!((lower(3), lower(2), lower(1)), (Some("the"), Some("name"), Some("of")));
     let told = matches!(lower(1), Some("i'm" | "i’m"))
         || matches!((lower(2), lower(1)), (Some("i"), Some("am")) | (Some("this" | "it"), Some("is")));
+    let opens = matches!(lower(1), Some("it's" | "it’s" | "its"))
+        || matches!((lower(2), lower(1)), (Some("this" | "it"), Some("is")));
+    let begins = at == 0 || at == 1 && matches!(lower(1), Some("hi" | "hello" | "hey"));
+    if let Some(speaks) = speaker(words, at, opens, begins) {
+        return Some(speaks);
+    }
     if !named && !told {
         return None;
     }
@@ -159,8 +130,33 @@ pub(super) fn name(words: &[Word<'_>], at: usize) -> Option<Found> {
             break;
         }
     }
-    let value: Vec<String> = words.get(at..end)?.iter().map(|word| capital(word.raw)).collect();
-    (end > at).then(|| Found { kind: EntityKind::Name, first: at, end, value: value.join(" ") })
+    (end > at).then(|| named_by(words, at, end))?
+}
+
+/// "it's page guynn speaking", however written; "Anna Schmidt here", as names are written, where a message begins.
+fn speaker(words: &[Word<'_>], at: usize, opens: bool, begins: bool) -> Option<Found> {
+    if !opens && !begins {
+        return None;
+    }
+    let is_name = |word: &&Word<'_>| {
+        word.raw.chars().all(|c| c.is_alphabetic() || "-'’".contains(c))
+            && !NO_NAME.contains(&word.lower.as_str())
+            && !matches!(word.lower.as_str(), "speaking" | "calling" | "hi" | "hello" | "hey")
+    };
+    let name: Vec<&Word<'_>> = words.get(at..)?.iter().take(3).take_while(is_name).collect();
+    let last = words.get(at + name.len())?;
+    let said = match last.lower.as_str() {
+        "speaking" | "calling" => opens,
+        "here" => begins && name.len() > 1 && name.iter().all(|word| word.raw.starts_with(char::is_uppercase)),
+        _ => false,
+    };
+    let whole = !name.is_empty() && !name.iter().any(|word| word.closes);
+    (whole && said).then(|| named_by(words, at, at + name.len()))?
+}
+
+fn named_by(words: &[Word<'_>], first: usize, end: usize) -> Option<Found> {
+    let value: Vec<String> = words.get(first..end)?.iter().map(|word| capital(word.raw)).collect();
+    Some(Found { kind: EntityKind::Name, first, end, value: value.join(" ") })
 }
 
 fn capital(word: &str) -> String {

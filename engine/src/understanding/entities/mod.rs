@@ -7,6 +7,7 @@ mod date;
 mod identifier;
 mod money;
 mod number;
+mod postcode;
 mod word;
 
 use chrono::NaiveDate;
@@ -40,7 +41,7 @@ pub fn find_entities(text: &str, today: NaiveDate) -> Vec<Entity> {
         &|words, at| date::date(words, at, today),
         &money::money,
         &identifier::account,
-        &contact::postcode,
+        &postcode::postcode,
         &contact::name,
     ];
     let mut take = |one: Found| {
@@ -196,6 +197,13 @@ mod tests {
                 ("it is sw1a1aa", "SW1A 1AA"),
                 ("b 2 6 r l", "B2 6RL"),
                 ("s k 2 9 a q", "SK2 9AQ"),
+                ("my postcode is c b one two three b q", "CB12 3BQ"),
+                ("it is CB1 2 3 B Q", "CB12 3BQ"),
+                ("Bravo Sierra 6 1 Sierra Hotel", "BS6 1SH"),
+                ("L 823 ft", "L82 3FT"),
+                ("B for Bravo 2 6 R for Romeo L", "B2 6RL"),
+                ("s t v 2 o t p", "ST52 0TP"),
+                ("W 2 for B Zed", "W2 4BZ"),
             ],
         );
         expect(
@@ -205,10 +213,22 @@ mod tests {
                 ("Hi, I'm Maria Lopez and I lost it", "Maria Lopez"),
                 ("this is Peter calling", "Peter"),
                 ("an account under the name anna schmidt", "Anna Schmidt"),
+                ("open another one under the same name anna schmidt", "Anna Schmidt"),
+                ("it's page guynn speaking", "Page Guynn"),
+                ("hi, it's katty calling", "Katty"),
+                ("Hello Anna Schmidt here, I lost it", "Anna Schmidt"),
             ],
         );
         assert_eq!(found("I'm very unhappy"), []);
+        for none in ["I see a 2 for one offer", "can I be one of the 2 you see", "on May 5 to 7 my mum is in"] {
+            assert!(found(none).iter().all(|(kind, _)| *kind != EntityKind::Postcode), "{none}");
+        }
         assert_eq!(found("I am Happy to wait"), []);
+        for none in
+            ["it's still here", "is anyone here?", "it's someone calling me", "hello, I'm here.", "Who's calling?"]
+        {
+            assert_eq!(found(none), [], "{none}");
+        }
     }
 
     #[test]

@@ -2,30 +2,7 @@
 
 use super::word::Word;
 use super::{EntityKind, Found};
-
-const SMALL: [&str; 20] = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-];
-const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
+use crate::understanding::number_words::below_hundred;
 
 /// A number in hundredths, and how many words it took.
 pub(super) struct Read {
@@ -100,10 +77,8 @@ fn in_words(words: &[Word<'_>], at: usize) -> Option<Read> {
     for word in words.get(at..)? {
         let mut known = true;
         for part in word.lower.split('-') {
-            if let Some(small) = position(&SMALL, part) {
-                current += small;
-            } else if let Some(tens) = position(&TENS, part) {
-                current += 10 * (tens + 2);
+            if let Some(small) = below_hundred(part) {
+                current += u64::from(small);
             } else if part == "hundred" && current > 0 {
                 current *= 100;
             } else if part == "thousand" && current > 0 {
@@ -128,10 +103,6 @@ fn in_words(words: &[Word<'_>], at: usize) -> Option<Read> {
     }
     let sum = total.checked_add(current)?;
     (last > 0).then_some(Read { hundredths: sum.checked_mul(100)?, words: last, in_digits: false })
-}
-
-fn position(among: &[&str], word: &str) -> Option<u64> {
-    among.iter().position(|name| *name == word).and_then(|at| u64::try_from(at).ok())
 }
 
 #[cfg(test)]

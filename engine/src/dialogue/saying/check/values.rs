@@ -1,6 +1,7 @@
 //! The values of a text, in a form in which two ways of writing the same value are equal.
 
 use super::super::places::{Kind, Piece, pieces};
+use crate::understanding::number_words;
 
 /// A value that a text states.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,43 +137,11 @@ fn date(shown: &str) -> Value {
     Value::Date([weekday, day, month, year])
 }
 
-const WORDS: [(&str, u32); 29] = [
-    ("two", 2),
-    ("three", 3),
-    ("four", 4),
-    ("five", 5),
-    ("six", 6),
-    ("seven", 7),
-    ("eight", 8),
-    ("nine", 9),
-    ("ten", 10),
-    ("eleven", 11),
-    ("twelve", 12),
-    ("thirteen", 13),
-    ("fourteen", 14),
-    ("fifteen", 15),
-    ("sixteen", 16),
-    ("seventeen", 17),
-    ("eighteen", 18),
-    ("nineteen", 19),
-    ("twenty", 20),
-    ("thirty", 30),
-    ("forty", 40),
-    ("fifty", 50),
-    ("sixty", 60),
-    ("seventy", 70),
-    ("eighty", 80),
-    ("ninety", 90),
-    ("hundred", 100),
-    ("thousand", 1_000),
-    ("million", 1_000_000),
-];
-
 fn number(shown: &str, after: &str) -> Value {
     let lower = shown.to_lowercase();
     let share = lower.contains('%') || lower.contains("percent") || lower.contains("per cent");
-    let digits: String = match WORDS.iter().find(|(word, _)| *word == lower) {
-        Some((_, number)) => number.to_string(),
+    let digits: String = match number_words::value(&lower) {
+        Some(number) => number.to_string(),
         None => lower.chars().filter(|c| c.is_ascii_digit() || ".-".contains(*c)).collect(),
     };
     Value::Number(if share { format!("{digits}%") } else { digits }, unit(after))
