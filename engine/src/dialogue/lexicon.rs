@@ -62,6 +62,31 @@ fn denied(words: &[Word]) -> bool {
         .any(|word| matches!(word.text.as_str(), "no" | "not" | "don't" | "dont" | "but" | "except" | "wait" | "never"))
 }
 
+/// Whether somebody asks what it is that answers: "am I talking to a real person?", "are you a robot?".
+pub(super) fn asks_who_answers(text: &str) -> bool {
+    const ASKS: &[&str] = &[
+        "am i talking to",
+        "am i speaking to",
+        "am i speaking with",
+        "am i talking with",
+        "am i chatting with",
+        "am i writing to",
+        "are you a",
+        "are you an",
+        "are you human",
+        "are you real",
+        "is this a real",
+        "is this a bot",
+        "is this a robot",
+        "is this a human",
+        "is this an ai",
+    ];
+    const WHO: &[&str] =
+        &["person", "human", "robot", "bot", "machine", "computer", "ai", "real", "chatbot", "program"];
+    let words = words(text);
+    any(&words, ASKS) && words.iter().any(|word| WHO.contains(&word.text.as_str())) && words.len() <= 14
+}
+
 /// A wish to stop what is going on, and nothing else: "cancel my card" is a wish of its own.
 pub(super) fn cancels(text: &str) -> bool {
     let words = words(text);
@@ -160,7 +185,7 @@ pub(super) fn negates(text: &str) -> bool {
 /// A wish to talk to a person.
 pub(super) fn wants_person(text: &str) -> bool {
     let words = words(text);
-    if refuses_person(text) || !any(&words, PERSON) {
+    if refuses_person(text) || asks_who_answers(text) || !any(&words, PERSON) {
         return false;
     }
     let strong = any(
@@ -310,6 +335,16 @@ pub(super) fn means_other(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_asks_what_answers_is_told_and_not_passed_on() {
+        for text in ["Am I talking to a real person or a robot?", "are you human", "are you a bot?"] {
+            assert!(asks_who_answers(text) && !wants_person(text), "{text}");
+        }
+        for text in ["I want to talk to a real person", "are you a bank", "human please"] {
+            assert!(!asks_who_answers(text), "{text}");
+        }
+    }
 
     #[test]
     fn a_yes_with_a_but_is_no_yes() {

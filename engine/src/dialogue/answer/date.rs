@@ -24,7 +24,11 @@ const MONTHS: [&str; 12] = [
 /// The day of birth in a text: any full date that makes a person of 16 to 120 years.
 pub(in crate::dialogue) fn birthday(text: &str, today: NaiveDate) -> Option<(NaiveDate, Range<usize>)> {
     let words = words(text);
-    let (date, span) = full_dates(&words, today).into_iter().next()?;
+    let digits = || match words.as_slice() {
+        [word] => run_together(&word.text, today).map(|date| (date, word.span.clone())),
+        _ => None,
+    };
+    let (date, span) = full_dates(&words, today).into_iter().next().or_else(digits)?;
     let years = today.years_since(date)?;
     (16..=120).contains(&years).then_some((date, span))
 }
@@ -77,6 +81,15 @@ pub(in crate::dialogue) fn shown(date: NaiveDate, today: NaiveDate) -> String {
     }
 }
 
+/// A date of digits alone, day first: `140388`, `14031988`.
+fn run_together(text: &str, today: NaiveDate) -> Option<NaiveDate> {
+    if !matches!(text.len(), 6 | 8) || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let (day, month) = (text.get(..2)?.parse().ok(), text.get(2..4)?.parse().ok());
+    build(year_number(text.get(4..)?, today), month, day)
+}
+
 /// Dates with day, month and year.
 fn full_dates(words: &[Word], today: NaiveDate) -> Vec<(NaiveDate, Range<usize>)> {
     let mut found = Vec::new();
@@ -95,11 +108,11 @@ fn full_dates(words: &[Word], today: NaiveDate) -> Vec<(NaiveDate, Range<usize>)
         }
         let parts = (first.text.as_str(), second.text.as_str(), third.text.as_str());
         let date = match parts {
-            (day, name, year) if day_number(day).is_some() && month(name).is_some() => {
-                build(year_number(year, today), month(name), day_number(day))
+            (day, name, year) if day_of_month(day).is_some() && month(name).is_some() => {
+                build(year_number(year, today), month(name), day_of_month(day))
             }
-            (name, day, year) if month(name).is_some() && day_number(day).is_some() => {
-                build(year_number(year, today), month(name), day_number(day))
+            (name, day, year) if month(name).is_some() && day_of_month(day).is_some() => {
+                build(year_number(year, today), month(name), day_of_month(day))
             }
             (day, number, year) if year.len() == 4 => {
                 let (day, number) = (day.parse::<u32>().ok(), number.parse::<u32>().ok());
@@ -159,6 +172,45 @@ fn day_number(text: &str) -> Option<u32> {
     digits.parse::<u32>().ok().filter(|day| (1..=31).contains(day))
 }
 
+/// The day beside a month's name: in digits, or as a word.
+fn day_of_month(text: &str) -> Option<u32> {
+    const WORDS: [&str; 31] = [
+        "first",
+        "second",
+        "third",
+        "fourth",
+        "fifth",
+        "sixth",
+        "seventh",
+        "eighth",
+        "ninth",
+        "tenth",
+        "eleventh",
+        "twelfth",
+        "thirteenth",
+        "fourteenth",
+        "fifteenth",
+        "sixteenth",
+        "seventeenth",
+        "eighteenth",
+        "nineteenth",
+        "twentieth",
+        "twenty-first",
+        "twenty-second",
+        "twenty-third",
+        "twenty-fourth",
+        "twenty-fifth",
+        "twenty-sixth",
+        "twenty-seventh",
+        "twenty-eighth",
+        "twenty-ninth",
+        "thirtieth",
+        "thirty-first",
+    ];
+    let word = || WORDS.iter().position(|word| *word == text).and_then(|at| u32::try_from(at + 1).ok());
+    day_number(text).or_else(word)
+}
+
 fn month(text: &str) -> Option<u32> {
     let short = text.len() == 3 || (text.len() == 4 && text == "sept");
     MONTHS
@@ -201,6 +253,10 @@ mod tests {
         ] {
             assert_eq!(birthday(text, today()).map(|(date, _)| date), Some(day(1988, 3, 14)), "{text}");
         }
+        for text in ["fourteenth of march 1988", "140388", "14031988"] {
+            assert_eq!(birthday(text, today()).map(|(date, _)| date), Some(day(1988, 3, 14)), "{text}");
+        }
+        assert_eq!(birthday("10115", today()), None);
         assert_eq!(birthday("14 March 2020", today()), None, "too young");
         assert_eq!(birthday("31/02/1988", today()), None);
         assert_eq!(birthday("why do you need that", today()), None);

@@ -258,7 +258,7 @@ mod tests {
         assert!(rank("do you sell pet insurance?", &passage(hours, 0.5), 0.0).is_none());
         assert!(rank("can I trade stocks when you open?", &passage(hours, 0.56), 0.0).is_none(), "one word of three");
         let mut asked = passage(hours, 0.3);
-        asked.asked_as = Some(Phrasing { text: "may I come in at noon".into(), score: 0.7 });
+        asked.asked_as = Some(Phrasing { text: "may I visit you at noon".into(), score: 0.7 });
         assert!(rank("could I visit around noon", &asked, 0.5).is_some(), "nearly a known way of asking");
         assert!(rank("could I visit around noon", &asked, 0.65).is_none(), "another article is as near");
         assert_eq!(without_lead("By the way, what are your opening hours?"), "what are your opening hours?");

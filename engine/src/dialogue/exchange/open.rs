@@ -196,7 +196,9 @@ impl<'m> Exchange<'m> {
     pub(super) fn likely_flow(&self, understanding: &Understanding) -> Option<&'m Flow> {
         let enough = if understanding.intent == TALK_TO_HUMAN { CERTAIN } else { START };
         let sure = understanding.confidence >= enough && understanding.in_scope;
-        self.manager.by_intent(&understanding.intent).filter(|_| sure)
+        let among = words(&understanding.text);
+        let other = |flow: &&Flow| flow.unless.iter().any(|phrase| find_exactly(&among, phrase).is_some());
+        self.manager.by_intent(&understanding.intent).filter(|flow| sure && !other(flow))
     }
 
     /// Asks whether the customer wants what the encoder holds for likely, or means one of some passages' headings. Says

@@ -15,6 +15,10 @@ impl<'m> Exchange<'m> {
     pub(super) async fn hear(&mut self) -> Result<(), BankError> {
         let text = self.input.text;
         let understanding = self.input.understanding;
+        if lexicon::asks_who_answers(text) {
+            self.say(self.manager.words.greeting.clone());
+            return Ok(());
+        }
         let asked_for_person = understanding.intent == "talk_to_human" && understanding.confidence >= CERTAIN;
         if lexicon::wants_person(text)
             || (asked_for_person && !self.is_readable_answer(text) && !lexicon::refuses_person(text))

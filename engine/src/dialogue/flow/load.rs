@@ -93,6 +93,8 @@ struct FlowText {
     #[serde(default)]
     settles: Vec<String>,
     #[serde(default)]
+    unless: Vec<String>,
+    #[serde(default)]
     identity: bool,
     #[serde(default)]
     repeat: bool,
@@ -199,6 +201,7 @@ impl Reader<'_> {
             intents: file.intents,
             cues: file.cues,
             settles: file.settles,
+            unless: file.unless,
             identity: file.identity,
             repeat: file.repeat,
             opening: file.opening,

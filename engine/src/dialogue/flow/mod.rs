@@ -31,6 +31,8 @@ pub struct Flow {
     pub cues: Vec<String>,
     /// Phrases that start it whatever the encoder says.
     pub settles: Vec<String>,
+    /// Phrases that say it is something else, whatever the encoder says.
+    pub unless: Vec<String>,
     /// Whether the customer must be identified before anything in it is asked or said beyond its opening.
     pub identity: bool,
     /// Whether it can simply be run again to change what it did.
