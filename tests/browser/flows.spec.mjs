@@ -13,7 +13,7 @@ after(async () => {
 
 const who = ["C-10023", "14 March 1988", "10115"];
 const wrongBirthday = ["C-10023", "24 March 1988", "sorry, I meant 14 March 1988", "10115"];
-const wrongNumber = ["C-10032", "12.04.1988", "oh no, my customer number is C-10023", "10115"];
+const wrongNumber = ["C-10032", "14.03.1988", "oh no, my customer number is C-10023", "10115"];
 
 /**
  * `says`: what the customer writes, in order; a pattern instead of words presses the first button that it fits.
